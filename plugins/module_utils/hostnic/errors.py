@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What can go wrong, in words that say what a user can do. Functions raise; only the rim turns it into an exit."""
+
+from __future__ import annotations
+
+import typing as t
+
+
+class HostnicError(Exception):
+    """A sentence for a person, and facts for a program.
+
+    `kind` names the error in logs, metrics and JSON; `transient` is true where trying again later may help without
+    anyone changing anything; `ambiguous` is true where a request may have been carried out although it failed.
+    """
+
+    transient: t.ClassVar[bool] = False
+    ambiguous: bool = False
+
+    def __init__(self, message: str, *, ambiguous: bool = False, **details: t.Any) -> None:
+        super().__init__(message)
+        self.message = message
+        self.ambiguous = ambiguous
+        self.details = details
+
+    @property
+    def kind(self) -> str:
+        return type(self).__name__
+
+
+class InvalidConfig(HostnicError):
+    """A setting, a file or a network configuration that cannot work; the message names it and the remedy."""
+
+
+class RateLimited(HostnicError):
+    """The account called too often; every further call prolongs the penalty."""
+
+    transient = True
+
+
+class QuotaExceeded(HostnicError):
+    """A quota of the account or the instance's NIC limit is used up."""
+
+
+class VxnetFull(HostnicError):
+    """The vxnet has no free address left."""
+
+
+class Busy(HostnicError):
+    """The cloud or the resource is busy with something else."""
+
+    transient = True
+
+
+class Denied(HostnicError):
+    """The key may not do this, or the resource is in a state that forbids it."""
+
+
+class AuthFailed(HostnicError):
+    """The access key is unknown, its signature wrong, or this machine's clock is off."""
+
+
+class NotFound(HostnicError):
+    """The cloud does not know the resource."""
+
+
+class Unreachable(HostnicError):
+    """No connection to the API, or an answer that is none."""
+
+    transient = True
+
+
+class Timeout(HostnicError):
+    """The deadline passed before the outcome was known."""
+
+    transient = True
+
+
+class LinkFailed(HostnicError):
+    """The kernel refused a change of a link, an address or a route."""
+
+
+class PoolEmpty(HostnicError):
+    """No NIC can be handed out now; the details say what the pool is waiting for."""
+
+    transient = True

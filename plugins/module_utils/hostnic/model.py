@@ -1,0 +1,183 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The nouns: what the cloud tells, what the kernel tells, what the journal keeps. Plain frozen data."""
+
+from __future__ import annotations
+
+import ipaddress
+import typing as t
+from dataclasses import dataclass, field
+
+from .states import State
+
+POOL: t.Final = "pool"
+GATEWAY: t.Final = "gateway"
+
+
+# -- what the cloud tells (qingcloud-api: DescribeNics, DescribeVxnets, DescribeInstances, DescribeJobs) -------------
+
+
+@dataclass(frozen=True)
+class CloudNic:
+    """An item of DescribeNics. `nic_id` is the MAC address in lower case; `role` 1 is the primary NIC."""
+
+    nic_id: str
+    nic_name: str
+    vxnet_id: str
+    private_ip: str
+    status: str  # "available" | "in-use"
+    instance_id: str  # "" when free
+    role: int = 0
+
+    @property
+    def attached(self) -> bool:
+        return self.status == "in-use"
+
+
+@dataclass(frozen=True)
+class Vxnet:
+    """A layer-2 network; `network` and `gateway` are empty where it is not joined to a router."""
+
+    vxnet_id: str
+    network: str = ""  # CIDR, e.g. 172.16.1.0/24
+    gateway: str = ""  # the router's manager_ip
+    router_id: str = ""
+    available: t.Optional[int] = None  # free addresses when it was read
+
+    @property
+    def prefix(self) -> int:
+        return ipaddress.ip_network(self.network).prefixlen
+
+    def problem(self) -> t.Optional[str]:
+        """Why pods cannot live here, or None."""
+        if not self.network or not self.gateway:
+            return f"vxnet {self.vxnet_id} is not joined to a router: join it to the VPC's router first"
+        if self.available == 0:
+            return f"vxnet {self.vxnet_id} has no free address left: add another vxnet or delete unused NICs"
+        return None
+
+
+@dataclass(frozen=True)
+class Instance:
+    """An item of DescribeInstances, as far as the pool needs it."""
+
+    instance_id: str
+    status: str
+    nic_ids: tuple[str, ...] = ()  # NICs of its `vxnets`, the primary among them
+
+
+# -- what the kernel tells -------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Link:
+    """A link in the host's or in the parking netns; `mac` is the permanent address where the kernel gives one."""
+
+    mac: str
+    name: str
+    ifindex: int
+    place: str  # "host" | "parking"
+    up: bool = False
+    mtu: int = 1500
+
+
+@dataclass(frozen=True)
+class Route:
+    """`via` empty: on-link."""
+
+    dst: str
+    via: str = ""
+
+
+@dataclass(frozen=True)
+class PodLink:
+    """What a NIC is configured with inside a pod; `address` carries the prefix length."""
+
+    ifname: str
+    address: str
+    routes: tuple[Route, ...] = ()
+    mtu: t.Optional[int] = None
+
+
+# -- what the journal keeps (times are seconds of the boot clock; the journal is bound to the boot id) ---------------
+
+
+@dataclass(frozen=True)
+class Nic:
+    """A NIC of ours. `doomed`: on its way out; `purpose`: POOL or GATEWAY; `note`: why it is where it is."""
+
+    nic_id: str
+    vxnet_id: str
+    private_ip: str
+    state: State
+    since: float
+    purpose: str = POOL
+    doomed: bool = False
+    prewarmed: bool = False
+    attempts: int = 0
+    note: str = ""
+
+    key: t.ClassVar[tuple[str, ...]] = ("nic_id",)
+
+
+@dataclass(frozen=True)
+class LeaseKey:
+    """What CNI calls an attachment: the same key always means the same lease."""
+
+    network: str
+    container_id: str
+    ifname: str
+
+    def __str__(self) -> str:
+        return f"{self.network}/{self.container_id}/{self.ifname}"
+
+
+@dataclass(frozen=True)
+class Lease:
+    """Which attachment holds which NIC; the netns' inode and the link's index are second witnesses."""
+
+    network: str
+    container_id: str
+    ifname: str
+    nic_id: str
+    since: float
+    netns_inode: int = 0
+    ifindex: int = 0
+    args: dict[str, str] = field(default_factory=dict)  # CNI_ARGS, e.g. K8S_POD_NAME
+
+    key: t.ClassVar[tuple[str, ...]] = ("network", "container_id", "ifname")
+
+    @property
+    def attachment(self) -> LeaseKey:
+        return LeaseKey(self.network, self.container_id, self.ifname)
+
+
+@dataclass(frozen=True)
+class Intent:
+    """A side effect about to happen or whose outcome is not known yet."""
+
+    intent_id: str
+    action: str  # "create" | "attach" | "detach" | "delete"
+    since: float
+    vxnet_id: str = ""
+    count: int = 0
+    nic_ids: tuple[str, ...] = ()
+    job_id: str = ""
+    purpose: str = POOL
+
+    key: t.ClassVar[tuple[str, ...]] = ("intent_id",)
+
+
+@dataclass(frozen=True)
+class KnownVxnet:
+    """The last reading of a vxnet, kept so that pods start while the API is away."""
+
+    vxnet_id: str
+    network: str
+    gateway: str
+    router_id: str
+
+    key: t.ClassVar[tuple[str, ...]] = ("vxnet_id",)
+
+
+Record = t.Union[Nic, Lease, Intent, KnownVxnet]
+RECORDS: t.Final[tuple[type, ...]] = (Nic, Lease, Intent, KnownVxnet)

@@ -1,0 +1,122 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the pool needs from the world: a cloud, links, a store, a clock. Adapters implement these."""
+
+from __future__ import annotations
+
+import typing as t
+from dataclasses import dataclass
+
+from .model import CloudNic, Instance, Intent, KnownVxnet, Lease, Link, Nic, PodLink, Record, Vxnet
+
+# Seconds of a clock that survives a restart of the process and never jumps: CLOCK_BOOTTIME on nodes.
+Clock = t.Callable[[], float]
+
+
+class Cloud(t.Protocol):
+    """The QingCloud API. Every method raises one of `errors`; an empty list of ids never becomes an unfiltered call."""
+
+    def create_nics(self, vxnet_id: str, count: int, name: str, private_ips: t.Sequence[str] = ()) -> list[CloudNic]:
+        """CreateNics, once, never repeated by itself. An error with `ambiguous` set may have made NICs."""
+
+    def attach_nics(self, nic_ids: t.Sequence[str], instance_id: str) -> str:
+        """AttachNics; returns the job id."""
+
+    def detach_nics(self, nic_ids: t.Sequence[str]) -> str:
+        """DetachNics; returns the job id."""
+
+    def delete_nics(self, nic_ids: t.Sequence[str]) -> None:
+        """DeleteNics."""
+
+    def allow_foreign_sources(self, nic_id: str) -> None:
+        """ModifyNicAttributes enable_aspoof=0: frames with another source address may leave this NIC."""
+
+    def describe_nics(
+        self,
+        nic_ids: t.Optional[t.Sequence[str]] = None,
+        name: t.Optional[str] = None,
+        instance_id: t.Optional[str] = None,
+    ) -> list[CloudNic]:
+        """All pages of DescribeNics, filtered again here: by ids, by exact name, by instance (at least one)."""
+
+    def describe_vxnets(self, vxnet_ids: t.Sequence[str]) -> list[Vxnet]:
+        """Base networks included; unknown ids are absent."""
+
+    def describe_instance(self, instance_id: str) -> t.Optional[Instance]:
+        """None where the cloud does not know it."""
+
+    def describe_jobs(self, job_ids: t.Sequence[str]) -> dict[str, str]:
+        """Job id ► status: pending, working, successful, failed, `done with failure`; forgotten jobs are absent."""
+
+    def describe_zones(self) -> dict[str, str]:
+        """Zone id ► status."""
+
+
+class Links(t.Protocol):
+    """The kernel's side. Every method raises `LinkFailed`; MACs are lower case with colons."""
+
+    def list(self) -> list[Link]:
+        """Every link of the host's and the parking netns, loopback left out."""
+
+    def park(self, mac: str) -> Link:
+        """Bring the link with this MAC from the host's netns into the parking netns, down, bare, named by its MAC.
+
+        Nothing to do where it is there already; `LinkFailed` with `missing=True` in its details where it is in neither.
+        """
+
+    def to_pod(self, mac: str, netns: int, pod: PodLink) -> tuple[int, int]:
+        """Move from parking into the netns behind this descriptor, rename, configure; returns (ifindex, mtu).
+
+        After any failure the link is back in parking and the error is raised.
+        """
+
+    def from_pod(self, mac: str, netns: t.Optional[int], ifname: str, ifindex: int) -> bool:
+        """Bring the link back to parking from wherever it is: that netns, the host's, or parking already.
+
+        Found by MAC, then by index and name; altnames and a changed MAC are undone. False where it was found nowhere.
+        """
+
+    def in_pod(self, mac: str, netns: int, ifname: str) -> bool:
+        """Whether the netns holds a link of this name with this MAC."""
+
+    def host_gateway(self, mac: str, name: str, address: str) -> Link:
+        """Configure a gateway NIC in the host's netns: name, address with prefix, sysctls, up. Idempotent."""
+
+    def default_route_link(self) -> t.Optional[str]:
+        """The MAC of the link that carries the host's default route."""
+
+    def flush(self, address: str) -> None:
+        """Forget connection-tracking and neighbour entries of a released address."""
+
+
+class Guard(t.Protocol):
+    """Tells the host's network managers which NICs are ours, before these appear."""
+
+    def protect(self, macs: t.Iterable[str]) -> None:
+        """Exactly these MACs, replacing what was said before; nothing happens where nothing changed."""
+
+
+@dataclass(frozen=True)
+class Journal:
+    """All that a store holds. `binding` is (boot id, instance id) of the writer, empty when new."""
+
+    binding: tuple[str, str]
+    nics: tuple[Nic, ...] = ()
+    leases: tuple[Lease, ...] = ()
+    intents: tuple[Intent, ...] = ()
+    vxnets: tuple[KnownVxnet, ...] = ()
+
+
+class Store(t.Protocol):
+    """The journal on disk. One `write` is one transaction."""
+
+    def load(self) -> Journal:
+        """What is there."""
+
+    def bind(self, boot_id: str, instance_id: str) -> None:
+        """Whose journal this is from now on."""
+
+    def write(self, put: t.Iterable[Record] = (), drop: t.Iterable[Record] = (), durable: bool = False) -> None:
+        """Insert or replace, and remove by key. `durable`: on disk before this returns (cloud intents)."""
+
+    def close(self) -> None:
+        """Nothing may be called afterwards."""

@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The life of a NIC as a table. An edge that is not in it does not exist."""
+
+from __future__ import annotations
+
+import enum
+import typing as t
+from dataclasses import dataclass
+
+from .errors import HostnicError
+
+
+class State(str, enum.Enum):
+    """Where a NIC of ours is in its life; GONE records are dropped from the journal."""
+
+    DETACHED = "DETACHED"
+    ATTACHING = "ATTACHING"
+    READY = "READY"
+    RESERVED = "RESERVED"
+    IN_USE = "IN_USE"
+    QUARANTINE = "QUARANTINE"
+    DRAINING = "DRAINING"
+    DETACHING = "DETACHING"
+    DELETING = "DELETING"
+    GONE = "GONE"
+    GATEWAY = "GATEWAY"
+    BROKEN = "BROKEN"
+
+
+class IllegalTransition(HostnicError):
+    """A defect of ours: the table has no such edge."""
+
+
+@dataclass(frozen=True)
+class Edge:
+    """`trigger`: what makes it happen; `witness`: whose word it takes; `journal`: what is written with it."""
+
+    source: t.Optional[State]
+    target: State
+    trigger: str
+    witness: str
+    journal: str
+
+
+_ = State
+EDGES: t.Final[tuple[Edge, ...]] = (
+    # growing
+    Edge(None, _.DETACHED, "CreateNics answered", "cloud", "NIC in, create intent out"),
+    Edge(None, _.DETACHED, "found under our name, free", "cloud", "NIC in"),
+    Edge(None, _.READY, "found under our name, attached, with a link", "cloud + kernel", "NIC in"),
+    Edge(None, _.GATEWAY, "found under the gateway name, with a link", "cloud + kernel", "NIC in"),
+    Edge(_.DETACHED, _.ATTACHING, "plan: attach", "journal", "NIC + attach intent, before AttachNics"),
+    Edge(_.ATTACHING, _.READY, "link parked", "cloud + kernel", "NIC, intent out with its last NIC"),
+    Edge(_.ATTACHING, _.GATEWAY, "link configured on the host", "cloud + kernel", "NIC, intent out with its last NIC"),
+    Edge(_.ATTACHING, _.DETACHED, "attach refused or failed", "cloud", "NIC, attempts + 1"),
+    Edge(_.DETACHED, _.READY, "attached by someone else, with a link", "cloud + kernel", "NIC"),
+    # serving
+    Edge(_.READY, _.RESERVED, "ADD takes it", "journal", "NIC + lease"),
+    Edge(_.QUARANTINE, _.RESERVED, "ADD takes it past quarantine-min", "journal", "NIC + lease"),
+    Edge(_.RESERVED, _.IN_USE, "ADD done", "kernel", "NIC + lease with witnesses"),
+    Edge(_.RESERVED, _.READY, "ADD failed before the NIC was in the pod", "kernel", "NIC, lease out"),
+    Edge(_.RESERVED, _.QUARANTINE, "ADD failed after the NIC was in the pod", "kernel", "NIC, lease out"),
+    Edge(_.IN_USE, _.QUARANTINE, "DEL, or its netns died and the link came back", "kernel", "NIC, lease out"),
+    Edge(_.QUARANTINE, _.READY, "rested long enough", "clock", "NIC"),
+    # shrinking
+    Edge(_.READY, _.DRAINING, "plan: shrink", "journal", "NIC, doomed"),
+    Edge(_.DRAINING, _.READY, "wanted again before anything was sent", "journal", "NIC"),
+    Edge(_.DRAINING, _.DETACHING, "plan: detach", "journal + cloud + kernel", "NIC + detach intent, before DetachNics"),
+    Edge(_.DETACHING, _.DETACHED, "detached", "cloud", "NIC, intent out with its last NIC"),
+    Edge(_.DETACHING, _.DRAINING, "detach refused or failed", "cloud", "NIC, attempts + 1"),
+    Edge(_.DETACHED, _.DELETING, "plan: delete", "journal + cloud + kernel", "NIC + delete intent, before DeleteNics"),
+    Edge(_.DELETING, _.DETACHED, "delete refused or failed", "cloud", "NIC, attempts + 1"),
+    Edge(_.DELETING, _.GONE, "deleted", "cloud", "NIC out, intent out"),
+    # taken away behind our back, and back again
+    Edge(_.DETACHED, _.GONE, "the cloud does not know it any more", "cloud, twice", "NIC out"),
+    Edge(_.ATTACHING, _.GONE, "the cloud does not know it any more", "cloud, twice", "NIC out, intent out"),
+    Edge(_.DETACHING, _.GONE, "the cloud does not know it any more", "cloud, twice", "NIC out, intent out"),
+    Edge(_.READY, _.BROKEN, "link gone, or cloud says it is not attached here", "cloud or kernel", "NIC"),
+    Edge(_.QUARANTINE, _.BROKEN, "link gone, or cloud says it is not attached here", "cloud or kernel", "NIC"),
+    Edge(_.DRAINING, _.BROKEN, "link gone, or cloud says it is not attached here", "cloud or kernel", "NIC"),
+    Edge(_.GATEWAY, _.BROKEN, "link gone, or cloud says it is not attached here", "cloud or kernel", "NIC"),
+    Edge(_.IN_USE, _.BROKEN, "DEL found its link nowhere", "kernel", "NIC, lease out"),
+    Edge(_.RESERVED, _.BROKEN, "its link is nowhere", "kernel", "NIC, lease out"),
+    Edge(_.BROKEN, _.QUARANTINE, "link is back and cloud says attached here", "cloud + kernel", "NIC"),
+    Edge(_.BROKEN, _.GATEWAY, "link configured on the host again", "cloud + kernel", "NIC"),
+    Edge(_.BROKEN, _.DETACHED, "cloud says free", "cloud", "NIC"),
+    Edge(_.BROKEN, _.GONE, "the cloud does not know it any more", "cloud, twice", "NIC out"),
+    Edge(_.GATEWAY, _.DRAINING, "drain", "journal", "NIC, doomed"),
+)
+del _
+
+_ALLOWED: t.Final = frozenset((edge.source, edge.target) for edge in EDGES)
+
+
+def check(source: t.Optional[State], target: State) -> None:
+    """Raise `IllegalTransition` unless the table has this edge."""
+    if (source, target) not in _ALLOWED:
+        raise IllegalTransition(f"a NIC cannot go from {source.value if source else 'nothing'} to {target.value}")
