@@ -7,13 +7,19 @@ import ipaddress
 import typing as t
 from dataclasses import dataclass, field
 
+from .errors import HostnicError, InvalidConfig, VxnetFull
 from .states import State
 
 POOL: t.Final = "pool"
 GATEWAY: t.Final = "gateway"
 
 
-# -- what the cloud tells (qingcloud-api: DescribeNics, DescribeVxnets, DescribeInstances, DescribeJobs) -------------
+def nic_names(instance_id: str, gatewayns: str) -> dict[str, str]:
+    """Purpose ► nic_name. The name carries ownership: what is not called so is never touched."""
+    return {POOL: f"qingcni_{instance_id}", GATEWAY: f"{gatewayns}-gw_{instance_id}"}
+
+
+# -- what the cloud tells (qingcloud-api: DescribeNics, DescribeVxnets) -------------
 
 
 @dataclass(frozen=True)
@@ -47,22 +53,15 @@ class Vxnet:
     def prefix(self) -> int:
         return ipaddress.ip_network(self.network).prefixlen
 
-    def problem(self) -> t.Optional[str]:
-        """Why pods cannot live here, or None."""
+    def problem(self) -> t.Optional[HostnicError]:
+        """Why no NIC for a pod can be made here, or None."""
         if not self.network or not self.gateway:
-            return f"vxnet {self.vxnet_id} is not joined to a router: join it to the VPC's router first"
+            return InvalidConfig(f"vxnet {self.vxnet_id} is in no router: join it to the VPC's router first")
         if self.available == 0:
-            return f"vxnet {self.vxnet_id} has no free address left: add another vxnet or delete unused NICs"
+            return VxnetFull(
+                f"vxnet {self.vxnet_id} has no free address: name another in `vxnet`, or delete unused NICs"
+            )
         return None
-
-
-@dataclass(frozen=True)
-class Instance:
-    """An item of DescribeInstances, as far as the pool needs it."""
-
-    instance_id: str
-    status: str
-    nic_ids: tuple[str, ...] = ()  # NICs of its `vxnets`, the primary among them
 
 
 # -- what the kernel tells -------------------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ from __future__ import annotations
 import typing as t
 from dataclasses import dataclass
 
-from .model import CloudNic, Instance, Intent, KnownVxnet, Lease, Link, Nic, PodLink, Record, Vxnet
+from .model import CloudNic, Intent, KnownVxnet, Lease, Link, Nic, PodLink, Record, Vxnet
 
 # Seconds of a clock that survives a restart of the process and never jumps: CLOCK_BOOTTIME on nodes.
 Clock = t.Callable[[], float]
@@ -40,9 +40,6 @@ class Cloud(t.Protocol):
 
     def describe_vxnets(self, vxnet_ids: t.Sequence[str]) -> list[Vxnet]:
         """Base networks included; unknown ids are absent."""
-
-    def describe_instance(self, instance_id: str) -> t.Optional[Instance]:
-        """None where the cloud does not know it."""
 
     def describe_jobs(self, job_ids: t.Sequence[str]) -> dict[str, str]:
         """Job id ► status: pending, working, successful, failed, `done with failure`; forgotten jobs are absent."""

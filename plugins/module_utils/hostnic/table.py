@@ -1,0 +1,162 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The table of NICs, leases and intents: in memory for speed, every change in the journal first."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import typing as t
+from dataclasses import replace
+
+from . import states
+from .model import Intent, KnownVxnet, Lease, LeaseKey, Nic, Record
+from .ports import Clock, Store
+from .states import State
+
+log = logging.getLogger("hostnic.table")
+
+
+class Move(t.NamedTuple):
+    """One NIC's step along an edge of `states.EDGES`; `changes` are other fields of the record.
+
+    A NIC that the table does not hold yet enters in its target state.
+    """
+
+    nic: Nic
+    target: State
+    changes: t.Mapping[str, t.Any] = {}
+
+
+class Table:
+    """Everything this agent knows, behind one lock that nobody holds across a cloud or netlink call.
+
+    `changed` is notified after each change; whoever waits for a NIC waits on it.
+    """
+
+    def __init__(self, store: Store, clock: Clock) -> None:
+        self._store = store
+        self._clock = clock
+        self.lock = threading.RLock()
+        self.changed = threading.Condition(self.lock)
+        self._nics: dict[str, Nic] = {}
+        self._leases: dict[LeaseKey, Lease] = {}
+        self._intents: dict[str, Intent] = {}
+        self._vxnets: dict[str, KnownVxnet] = {}
+
+    def open(self, boot_id: str, instance_id: str) -> None:
+        """Load the journal. Another instance's is dropped (a cloned image); after a reboot every clock starts anew."""
+        journal = self._store.load()
+        records: tuple[Record, ...] = (*journal.nics, *journal.leases, *journal.intents)
+        if journal.binding[1] not in ("", instance_id):
+            log.warning("the journal belongs to %s, this is %s: starting empty", journal.binding[1], instance_id)
+            self._store.write(drop=records)
+            records = ()
+        elif journal.binding[0] not in ("", boot_id):
+            now = self._clock()
+            records = (
+                *(replace(nic, since=now) for nic in journal.nics),
+                *(replace(lease, since=now) for lease in journal.leases),
+                *(replace(intent, since=now) for intent in journal.intents),
+            )
+            self._store.write(put=records)
+        self._store.bind(boot_id, instance_id)
+        with self.lock:
+            for record in (*records, *journal.vxnets):
+                self._remember(record)
+
+    # -- reading: frozen records, safe to keep ------------------------------------------------------------------------
+
+    def nics(self, *among: State) -> list[Nic]:
+        """NICs in these states, all without; oldest in its state first."""
+        with self.lock:
+            found = [nic for nic in self._nics.values() if not among or nic.state in among]
+        return sorted(found, key=lambda nic: nic.since)
+
+    def nic(self, nic_id: str) -> t.Optional[Nic]:
+        with self.lock:
+            return self._nics.get(nic_id)
+
+    def leases(self) -> list[Lease]:
+        with self.lock:
+            return list(self._leases.values())
+
+    def lease(self, key: LeaseKey) -> t.Optional[Lease]:
+        with self.lock:
+            return self._leases.get(key)
+
+    def lease_of(self, nic_id: str) -> t.Optional[Lease]:
+        with self.lock:
+            return next((lease for lease in self._leases.values() if lease.nic_id == nic_id), None)
+
+    def intents(self, action: str = "") -> list[Intent]:
+        with self.lock:
+            return [intent for intent in self._intents.values() if not action or intent.action == action]
+
+    def vxnets(self) -> dict[str, KnownVxnet]:
+        with self.lock:
+            return dict(self._vxnets)
+
+    # -- writing: journal first, then memory, then whoever waits ------------------------------------------------------
+
+    def move(self, nic: Nic, target: State, **changes: t.Any) -> Nic:
+        """Take one NIC along one edge; returns its new record."""
+        return self.apply([Move(nic, target, changes)])[0]
+
+    def apply(
+        self,
+        moves: t.Iterable[Move] = (),
+        put: t.Iterable[Record] = (),
+        drop: t.Iterable[Record] = (),
+        durable: bool = False,
+    ) -> list[Nic]:
+        """Several steps, and other records with them, in one transaction.
+
+        A NIC that is not where its `Move` says (another thread was faster) raises `IllegalTransition`.
+        """
+        moves = list(moves)
+        now = self._clock()
+        with self.lock:
+            before = [self._nics.get(nic.nic_id) for nic, _, _ in moves]
+            after = []
+            for current, (nic, target, changes) in zip(before, moves):
+                states.check(current.state if current else None, target)
+                if current is not None and current.state is not nic.state:
+                    raise states.IllegalTransition(f"{nic.nic_id} is {current.state.value}, not {nic.state.value}")
+                after.append(replace(current or nic, **{"state": target, "since": now, **changes}))
+            gone = [nic for nic in after if nic.state is State.GONE]
+            kept = [nic for nic in after if nic.state is not State.GONE]
+            put, drop = [*kept, *put], [*gone, *drop]
+            self._store.write(put, drop, durable)
+            for record in put:
+                self._remember(record)
+            for record in drop:
+                self._forget(record)
+            self.changed.notify_all()
+        for source, nic in zip(before, after):
+            note = f" ({nic.note})" if nic.note else ""
+            log.info("%s %s > %s%s", nic.nic_id, source.state.value if source else "new", nic.state.value, note)
+        return after
+
+    def retry(self, nic: Nic, note: str) -> None:
+        """It stays where it is; what was wanted of it is tried again after a longer pause."""
+        self.apply(put=[replace(nic, attempts=nic.attempts + 1, since=self._clock(), note=note)])
+
+    def _remember(self, record: Record) -> None:
+        if isinstance(record, Nic):
+            self._nics[record.nic_id] = record
+        elif isinstance(record, Lease):
+            self._leases[record.attachment] = record
+        elif isinstance(record, Intent):
+            self._intents[record.intent_id] = record
+        else:
+            self._vxnets[record.vxnet_id] = record
+
+    def _forget(self, record: Record) -> None:
+        if isinstance(record, Nic):
+            self._nics.pop(record.nic_id, None)
+        elif isinstance(record, Lease):
+            self._leases.pop(record.attachment, None)
+        elif isinstance(record, Intent):
+            self._intents.pop(record.intent_id, None)
+        else:
+            self._vxnets.pop(record.vxnet_id, None)
