@@ -9,7 +9,7 @@ from dataclasses import replace
 from .config import Settings
 from .errors import HostnicError, NotFound, PoolEmpty
 from .model import GATEWAY, POOL, KnownVxnet, Lease, LeaseKey, Nic
-from .ports import Clock
+from .ports import Clock, Links
 from .states import State
 from .table import Move, Table
 
@@ -32,9 +32,12 @@ class Pool:
     `wake` tells the reconciler that demand or supply changed.
     """
 
-    def __init__(self, settings: Settings, table: Table, clock: Clock, wake: t.Callable[[], None]) -> None:
+    def __init__(
+        self, settings: Settings, table: Table, links: Links, clock: Clock, wake: t.Callable[[], None]
+    ) -> None:
         self._settings = settings
         self._table = table
+        self._links = links
         self._clock = clock
         self._wake = wake
         self._queue: list[_Ticket] = []
@@ -117,6 +120,10 @@ class Pool:
                     self._gateways.add(vxnet_id)
                     self._wake()
                 self._wait(deadline, cancelled)
+
+    def host_address(self) -> str:
+        """The host's primary address, as the kernel has it; "" where `iface` has none."""
+        return self._links.address_of(self._settings.iface)
 
     def poke(self) -> None:
         """Have every waiter look again whether it was cancelled."""

@@ -81,6 +81,9 @@ class Links(t.Protocol):
     def default_route_link(self) -> t.Optional[str]:
         """The MAC of the link that carries the host's default route."""
 
+    def address_of(self, name: str) -> str:
+        """The first IPv4 address of the host's link of this name, without prefix; "" where it has none."""
+
     def flush(self, address: str) -> None:
         """Forget connection-tracking and neighbour entries of a released address."""
 

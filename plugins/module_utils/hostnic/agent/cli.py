@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The command `qingagent`: the rim where errors become an exit status and a sentence on stderr."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import os
+import sys
+import typing as t
+from dataclasses import fields
+from pathlib import Path
+
+from .. import config
+from ..errors import HostnicError
+from . import client, service
+
+DESCRIPTION: t.Final = (
+    "QingCloud container networking agent is a daemon process which allocates and recollects nics resources."
+)
+LEVELS: t.Final = {"debug": logging.DEBUG, "info": logging.INFO, "warn": logging.WARNING, "error": logging.ERROR}
+
+
+def main(argv: t.Optional[t.Sequence[str]] = None) -> int:
+    """Exit status 0, 1 for an error that was told on stderr, 2 for a wrong command line."""
+    arguments = _parser().parse_args(argv)
+    try:
+        return int(arguments.run(arguments) or 0)
+    except HostnicError as error:
+        print(f"qingagent: {error.message}", file=sys.stderr)
+        return 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("--config", metavar="string", help="config file (default is ./QingAgent.yaml)")
+    common.add_argument("--loglevel", metavar="string", default=argparse.SUPPRESS, help="debug, info, warn or error")
+    parser = argparse.ArgumentParser(prog="qingagent", description=DESCRIPTION)
+    commands = parser.add_subparsers(metavar="command", required=True)
+
+    start = commands.add_parser("start", parents=[common], help="run the agent in the foreground")
+    for option in fields(config.Settings):
+        key = option.metadata["key"]
+        if key != "loglevel":
+            shown = ",".join(option.default) if isinstance(option.default, tuple) else option.default
+            text = f"{option.metadata['help']} (default {shown})"
+            start.add_argument(f"--{key}", dest=option.name, metavar=option.metadata["kind"],
+                               default=argparse.SUPPRESS, help=text)  # fmt: skip
+    start.set_defaults(run=_start)
+
+    commands.add_parser("parking", help="make the netns in which ready NICs wait").set_defaults(run=_parking)
+    commands.add_parser("version", help="print the version and the digest of the package").set_defaults(run=_version)
+    for name, text in client.QUESTIONS.items():
+        commands.add_parser(name, help=text).set_defaults(run=_ask, question=name)
+    return parser
+
+
+def _start(arguments: argparse.Namespace) -> None:
+    names = {option.name: option.metadata["key"] for option in fields(config.Settings)}
+    flags = {names[name]: value for name, value in vars(arguments).items() if name in names}
+    settings, _ = config.load(flags, os.environ, Path.cwd(), arguments.config)
+    logging.basicConfig(stream=sys.stderr, level=LEVELS[settings.loglevel], format="%(levelname)s %(name)s: %(message)s")
+    service.run(settings, os.environ)
+
+
+def _parking(_: argparse.Namespace) -> None:
+    service.make_parking()
+
+
+def _version(_: argparse.Namespace) -> None:
+    manifest = Path(__file__).resolve().parents[2] / "manifest.json"
+    told = json.loads(manifest.read_text(encoding="utf-8")) if manifest.exists() else {}
+    print(f"qingagent {told.get('version', 'not installed')} {told.get('digest', '')}".rstrip())
+
+
+def _ask(arguments: argparse.Namespace) -> None:
+    print(json.dumps(client.ask(arguments.question), indent=2))

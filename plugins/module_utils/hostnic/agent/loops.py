@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The agent's own threads: one talks to the cloud, one follows the kernel. A defect in a round does not end them."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import typing as t
+
+from ..engine import Engine
+from ..errors import HostnicError
+from ..reconcile import COALESCE
+
+log = logging.getLogger("hostnic.agent")
+
+PAUSE_AFTER_DEFECT: t.Final = 30.0  # s
+
+
+def reconcile(engine: Engine, after_round: t.Callable[[], None], stop: threading.Event) -> None:
+    """Round after round until `stop`; demand gathers for a moment before it is acted upon."""
+    while not stop.is_set():
+        engine.wake.clear()
+        try:
+            pause = engine.reconciler.step()
+            after_round()
+        except HostnicError as error:
+            log.warning("%s", error.message)
+            pause = PAUSE_AFTER_DEFECT
+        except Exception:
+            log.exception("a defect in the reconciler")
+            pause = PAUSE_AFTER_DEFECT
+        if engine.wake.wait(pause):
+            stop.wait(COALESCE)
+
+
+def follow_links(engine: Engine) -> t.Callable[[t.Optional[str]], None]:
+    """The link monitor's callback: stray links go to parking at once, then the cloud is asked for its word."""
+
+    def on_link(_: t.Optional[str]) -> None:
+        try:
+            engine.survey.run()
+        except HostnicError as error:
+            log.warning("%s", error.message)
+        except Exception:
+            log.exception("a defect in the survey")
+        engine.wake.set()
+
+    return on_link

@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The running agent: builds the parts, starts the threads, tells systemd, stops in order."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import threading
+import typing as t
+from pathlib import Path
+
+from .. import wire
+from ..cloud.build import connect
+from ..cni.plugin import Plugin
+from ..cni.verbs import Verbs
+from ..config import Settings
+from ..engine import Engine
+from ..net.guard import HostGuard
+from ..net.links import KernelLinks
+from ..net.monitor import LinkMonitor
+from ..store.sqlite import SqliteStore
+from . import loops, questions, systemd
+from .network import HostNetwork
+from .server import Server, listen_at
+from .spool import Spool
+
+log = logging.getLogger("hostnic.agent")
+
+PARKING: t.Final = "/run/netns/qingagent"
+GRACE: t.Final = 10.0  # s that running requests get when the agent stops
+TICK: t.Final = 5.0  # s between signs of life where systemd asks for none
+
+
+def run(settings: Settings, origins: t.Mapping[str, str], instance_id: str, environ: t.Mapping[str, str]) -> None:
+    """Serve until SIGTERM or SIGINT.
+
+    Ready means: the journal is loaded, the nftables table stands, the socket is answered. The cloud may be away.
+    """
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+
+    boot_id = systemd.boot_id()
+    links = KernelLinks(PARKING)
+    engine = Engine(
+        settings=settings,
+        instance_id=instance_id,
+        boot_id=boot_id,
+        cloud=connect(settings, origins=origins),
+        links=links,
+        guard=HostGuard(),
+        store=SqliteStore(settings.statedir),
+        clock=wire.boottime,
+    )
+    network = HostNetwork(settings, engine.table)
+    network.apply()
+    verbs = Verbs(engine.pool, links, wire.boottime)
+    plugin = Plugin(verbs, settings.bindaddr, wire.boottime)
+    spool = Spool(Path(settings.statedir) / "spool", plugin.handle, boot_id)
+    spool.drain()
+
+    inherited = systemd.listen_fds(environ, os.getpid())
+    listener = inherited[0] if inherited else listen_at(str(Path(settings.rundir) / "qingagent.sock"))
+    server = Server(listener, {wire.CNI: plugin.handle, **questions.handlers(engine)}, verbs.poke)
+    monitor = LinkMonitor(loops.follow_links(engine))
+    threads = [
+        threading.Thread(target=loops.reconcile, args=(engine, network.apply, stop), name="reconciler", daemon=True),
+        threading.Thread(target=spool.watch, args=(stop,), name="spool", daemon=True),
+    ]
+    monitor.start()
+    for thread in threads:
+        thread.start()
+    server.start()
+    systemd.notify(environ, "READY=1")
+    log.info("serving pods of %s", instance_id)
+
+    while not stop.wait(systemd.watchdog_interval(environ, os.getpid()) or TICK):
+        if all(thread.is_alive() for thread in threads):
+            systemd.notify(environ, "WATCHDOG=1")
+
+    systemd.notify(environ, "STOPPING=1")
+    server.stop(GRACE)
+    monitor.stop()
+    engine.wake.set()
+    for thread in threads:
+        thread.join(GRACE)
+    engine.close()

@@ -1,0 +1,40 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""systemd's side of a service: inherited sockets, readiness, watchdog (sd_listen_fds(3), sd_notify(3))."""
+
+from __future__ import annotations
+
+import os
+import socket
+import typing as t
+
+_FIRST_FD: t.Final = 3
+
+
+def listen_fds(environ: t.Mapping[str, str], pid: int) -> list[socket.socket]:
+    """The sockets that systemd listens on for this process; empty outside of socket activation."""
+    if environ.get("LISTEN_PID") != str(pid):
+        return []
+    return [socket.socket(fileno=_FIRST_FD + n) for n in range(int(environ.get("LISTEN_FDS", "0")))]
+
+
+def notify(environ: t.Mapping[str, str], *lines: str) -> None:
+    """Tell systemd, for example `READY=1` or `STATUS=…`; nothing happens where nobody asked."""
+    address = environ.get("NOTIFY_SOCKET")
+    if not address:
+        return
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sock:
+        sock.sendto("\n".join(lines).encode(), "\0" + address[1:] if address.startswith("@") else address)
+
+
+def watchdog_interval(environ: t.Mapping[str, str], pid: int) -> t.Optional[float]:
+    """Seconds between signs of life: half of what systemd allows; None without a watchdog."""
+    if environ.get("WATCHDOG_PID", str(pid)) != str(pid) or not environ.get("WATCHDOG_USEC"):
+        return None
+    return int(environ["WATCHDOG_USEC"]) / 2_000_000
+
+
+def boot_id(path: str = "/proc/sys/kernel/random/boot_id") -> str:
+    with open(path, encoding="ascii") as file:  # noqa: PTH123 - procfs, no path arithmetic
+        return file.read().strip()
+
+

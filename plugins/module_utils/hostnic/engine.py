@@ -1,0 +1,44 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The pool put together: the agent, the modules and the tests build it here, each with adapters of its own."""
+
+from __future__ import annotations
+
+import random
+import threading
+import typing as t
+
+from .config import Settings
+from .observe import Observer
+from .pool import Pool
+from .ports import Clock, Cloud, Guard, Links, Store
+from .reconcile import Reconciler
+from .survey import Survey
+from .table import Table
+
+
+class Engine:
+    """`wake` is set whenever demand or supply changed and a `reconciler.step` is worth its while."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        instance_id: str,
+        boot_id: str,
+        cloud: Cloud,
+        links: Links,
+        guard: Guard,
+        store: Store,
+        clock: Clock,
+        dice: t.Callable[[], float] = random.random,
+    ) -> None:
+        self.wake = threading.Event()
+        self.table = Table(store, clock)
+        self.table.open(boot_id, instance_id)
+        self.pool = Pool(settings, self.table, links, clock, self.wake.set)
+        self.survey = Survey(self.table, links, self.pool)
+        observer = Observer(settings, instance_id, cloud, links, guard, self.table, self.pool, clock)
+        self.reconciler = Reconciler(
+            settings, instance_id, cloud, guard, self.table, self.pool, self.survey, observer, clock, dice
+        )
+        guard.protect(nic.nic_id for nic in self.table.nics())
+        self.survey.run(starting=True)
