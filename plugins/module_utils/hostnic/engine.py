@@ -32,6 +32,7 @@ class Engine:
         dice: t.Callable[[], float] = random.random,
     ) -> None:
         self.wake = threading.Event()
+        self._store = store
         self.table = Table(store, clock)
         self.table.open(boot_id, instance_id)
         self.pool = Pool(settings, self.table, links, clock, self.wake.set)
@@ -42,3 +43,7 @@ class Engine:
         )
         guard.protect(nic.nic_id for nic in self.table.nics())
         self.survey.run(starting=True)
+
+    def close(self) -> None:
+        """Nothing may be called afterwards."""
+        self._store.close()

@@ -19,6 +19,11 @@ def nic_names(instance_id: str, gatewayns: str) -> dict[str, str]:
     return {POOL: f"qingcni_{instance_id}", GATEWAY: f"{gatewayns}-gw_{instance_id}"}
 
 
+def gateway_link(nic_id: str) -> str:
+    """The name of a gateway NIC's link on the host: 14 of the 15 characters that a name may have."""
+    return "qg" + nic_id.replace(":", "")
+
+
 # -- what the cloud tells (qingcloud-api: DescribeNics, DescribeVxnets) -------------
 
 

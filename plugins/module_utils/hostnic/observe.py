@@ -8,7 +8,7 @@ import typing as t
 
 from .config import Settings
 from .errors import Denied
-from .model import GATEWAY, POOL, CloudNic, Intent, KnownVxnet, Link, Nic, Vxnet, nic_names
+from .model import GATEWAY, POOL, CloudNic, Intent, KnownVxnet, Link, Nic, Vxnet, gateway_link, nic_names
 from .pool import Pool
 from .ports import Clock, Cloud, Guard, Links
 from .settle import ATTACH_TRIES, settle
@@ -178,8 +178,7 @@ class Observer:
 
     def _stand_gateway(self, nic: Nic) -> None:
         prefix = self._pool.vxnet(nic.vxnet_id).network.partition("/")[2]
-        name = "qg" + nic.nic_id.replace(":", "")
-        self._links.host_gateway(nic.nic_id, name, f"{nic.private_ip}/{prefix}")
+        self._links.host_gateway(nic.nic_id, gateway_link(nic.nic_id), f"{nic.private_ip}/{prefix}")
 
     def _close_intents(self) -> None:
         """Drop the intents whose outcome is known; a create that shows nothing by now has made nothing."""

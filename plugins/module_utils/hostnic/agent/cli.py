@@ -12,13 +12,17 @@ import typing as t
 from dataclasses import fields
 from pathlib import Path
 
-from .. import config
+from .. import config, wire
+from .. import settings as loading
 from ..errors import HostnicError
-from . import client, service
+from ..net import named
+from . import questions, service
 
 DESCRIPTION: t.Final = (
     "QingCloud container networking agent is a daemon process which allocates and recollects nics resources."
 )
+SOCKET: t.Final = "/run/qingagent/qingagent.sock"
+LOG_FORMAT: t.Final = "%(levelname)s %(name)s: %(message)s"
 LEVELS: t.Final = {"debug": logging.DEBUG, "info": logging.INFO, "warn": logging.WARNING, "error": logging.ERROR}
 
 
@@ -51,21 +55,23 @@ def _parser() -> argparse.ArgumentParser:
 
     commands.add_parser("parking", help="make the netns in which ready NICs wait").set_defaults(run=_parking)
     commands.add_parser("version", help="print the version and the digest of the package").set_defaults(run=_version)
-    for name, text in client.QUESTIONS.items():
-        commands.add_parser(name, help=text).set_defaults(run=_ask, question=name)
+    for name, text in questions.QUESTIONS.items():
+        question = commands.add_parser(name, help=text)
+        question.add_argument("--socket", default=SOCKET, metavar="string", help=f"the agent's socket (default {SOCKET})")
+        question.set_defaults(run=_ask, question=name)
     return parser
 
 
 def _start(arguments: argparse.Namespace) -> None:
     names = {option.name: option.metadata["key"] for option in fields(config.Settings)}
     flags = {names[name]: value for name, value in vars(arguments).items() if name in names}
-    settings, _ = config.load(flags, os.environ, Path.cwd(), arguments.config)
-    logging.basicConfig(stream=sys.stderr, level=LEVELS[settings.loglevel], format="%(levelname)s %(name)s: %(message)s")
-    service.run(settings, os.environ)
+    settings, origins = loading.load(flags, os.environ, Path.cwd(), arguments.config)
+    logging.basicConfig(stream=sys.stderr, level=LEVELS[settings.loglevel], format=LOG_FORMAT)
+    service.run(settings, origins, loading.instance_id(), os.environ)
 
 
 def _parking(_: argparse.Namespace) -> None:
-    service.make_parking()
+    named.make(service.PARKING)
 
 
 def _version(_: argparse.Namespace) -> None:
@@ -75,4 +81,4 @@ def _version(_: argparse.Namespace) -> None:
 
 
 def _ask(arguments: argparse.Namespace) -> None:
-    print(json.dumps(client.ask(arguments.question), indent=2))
+    print(json.dumps(wire.ask(arguments.socket, arguments.question), indent=2))

@@ -1,0 +1,306 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The agent's socket: reads requests, hands them to workers, notices who hangs up. The protocol is docs/wire.md."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import resource
+import selectors
+import socket
+import threading
+import time
+import typing as t
+from functools import partial
+from pathlib import Path
+
+from .. import wire
+from ..cni.plugin import defect, refusal
+from ..errors import Busy, HostnicError, InvalidConfig
+from .connection import Connection, HungUpEarly
+from .lanes import Lane
+
+log = logging.getLogger("hostnic.server")
+
+# A request, the descriptor that came with it (borrowed), and whether its caller is gone ► what the caller is told.
+Handler = t.Callable[[wire.Request, t.Optional[int], t.Callable[[], bool]], wire.Answer]
+
+# Threads per lane: as many ADDs may wait as an instance has NICs; moves of links are limited where they happen.
+LANES: t.Final = {"take": 64, "give": 4, "ask": 4}
+_READ_TIMEOUT: t.Final = 5.0  # seconds for a request to arrive in full
+_SPARE_DESCRIPTORS: t.Final = 200  # for the store, netlink, the API
+_BACKLOG: t.Final = 1024
+_PAUSE: t.Final = 1.0  # seconds without accepting after the kernel refused a new connection
+_UNDO_TIME: t.Final = 5.0  # seconds for cancelled requests to undo what they began, when the agent stops
+
+
+def lane_of(request: wire.Request) -> str:
+    """Which queue a request waits in."""
+    if request.op != wire.CNI:
+        return "ask"
+    return {"ADD": "take", "DEL": "give", "GC": "give"}.get(request.verb, "ask")
+
+
+def listen_at(path: str) -> socket.socket:
+    """A listening socket at this path, mode 0600; a dead one's file is replaced.
+
+    Raises `InvalidConfig` where somebody listens there already.
+    """
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        try:
+            sock.connect(path)
+        except FileNotFoundError:
+            pass
+        except ConnectionRefusedError:
+            Path(path).unlink()
+        else:
+            raise InvalidConfig(f"another agent listens on {path}: stop it first")
+        os.fchmod(sock.fileno(), 0o600)  # before bind: the file never has another mode
+        sock.bind(path)
+        sock.listen(_BACKLOG)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+def room_for_connections() -> int:
+    """How many this process can hold at once: each has a socket and a netns."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return max(16, min(4096, (soft - _SPARE_DESCRIPTORS) // 2))
+
+
+class Server:
+    """Serves `handlers` (by op) on a listening socket, to callers whose uid is `allowed_uid`.
+
+    `poke` is called when somebody hung up: have whoever waits look at its `cancelled`. Callers keep both directions of
+    their connection open until they have the answer.
+    """
+
+    def __init__(
+        self,
+        listener: socket.socket,
+        handlers: t.Mapping[str, Handler],
+        poke: t.Callable[[], None],
+        *,
+        allowed_uid: int = 0,
+        lanes: t.Mapping[str, int] = LANES,
+        read_timeout: float = _READ_TIMEOUT,
+        max_connections: t.Optional[int] = None,
+    ) -> None:
+        self._listener = listener
+        self._handlers = handlers
+        self._poke = poke
+        self._allowed_uid = allowed_uid
+        self._read_timeout = read_timeout
+        self._max_connections = max_connections or room_for_connections()
+        # no lane may fill every place: a DEL must get in, however many ADDs wait
+        self._lanes = {name: Lane(name, size, self._max_connections // 2) for name, size in lanes.items()}
+        self._selector = selectors.DefaultSelector()
+        self._wake_in, self._wake_out = socket.socketpair()
+        self._thread = threading.Thread(target=self._loop, name="server", daemon=True)
+        # the thread's own
+        self._connections: set[Connection] = set()
+        self._listening = False
+        self._paused_until = 0.0
+        # shared, under the lock
+        self._changed = threading.Condition()
+        self._running: set[Connection] = set()
+        self._done: list[Connection] = []
+        self._stopping = False
+        self._closing = False
+
+    def start(self) -> None:
+        """Serve, in a thread of its own."""
+        self._listener.setblocking(False)
+        self._wake_out.setblocking(False)
+        self._selector.register(self._wake_out, selectors.EVENT_READ, self._woken)
+        self._thread.start()
+
+    def alive(self) -> bool:
+        """Whether requests are served; false before `start`, after `stop` and after a defect."""
+        return self._thread.is_alive()
+
+    def stop(self, grace: float) -> None:
+        """Accept nothing more, let what runs finish for `grace` seconds, cancel the rest, close.
+
+        The listening socket stays open for whoever owns it; callers without an answer ask the next agent.
+        """
+        with self._changed:
+            self._stopping = True
+        for lane in self._lanes.values():
+            lane.close()
+        self._wake()
+        if not self._wait_until_idle(grace):
+            with self._changed:
+                late = list(self._running)
+            for connection in late:
+                connection.cancel()
+            self._poke()
+            if not self._wait_until_idle(_UNDO_TIME):
+                log.warning("%d requests did not end in time", len(late))
+        with self._changed:
+            self._closing = True
+        self._wake()
+        self._thread.join()
+
+    def _wait_until_idle(self, timeout: float) -> bool:
+        with self._changed:
+            return self._changed.wait_for(lambda: not self._running, timeout)
+
+    # -- the server's thread ------------------------------------------------------------------------------------------
+
+    def _loop(self) -> None:
+        try:
+            while not self._closing:
+                self._listen()
+                for ready, _ in self._selector.select(self._timeout()):
+                    ready.data()
+                self._drop_slow()
+        except Exception:
+            log.exception("a defect in the server: it stops")
+        finally:
+            with self._changed:
+                self._stopping = True
+                stuck = set(self._running)
+            for connection in self._connections - stuck:  # what a worker still uses goes with the process
+                self._close(connection)
+            self._selector.close()
+            self._wake_in.close()
+            self._wake_out.close()
+
+    def _timeout(self) -> t.Optional[float]:
+        moments = [connection.read_by for connection in self._connections if connection.request is None]
+        if self._paused_until:
+            moments.append(self._paused_until)
+        return max(0.0, min(moments) - time.monotonic()) if moments else None
+
+    def _listen(self) -> None:
+        """Watch the listening socket exactly while there is room."""
+        if self._paused_until and time.monotonic() >= self._paused_until:
+            self._paused_until = 0.0
+        wanted = not self._stopping and not self._paused_until and len(self._connections) < self._max_connections
+        if wanted and not self._listening:
+            self._selector.register(self._listener, selectors.EVENT_READ, self._accept)
+        elif self._listening and not wanted:
+            self._selector.unregister(self._listener)
+        self._listening = wanted
+
+    def _accept(self) -> None:
+        try:
+            sock, _ = self._listener.accept()
+        except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+            return
+        except OSError as error:
+            log.error("cannot accept connections for %g s: %s", _PAUSE, error)
+            self._paused_until = time.monotonic() + _PAUSE
+            return
+        try:
+            connection = Connection(sock, time.monotonic() + self._read_timeout)
+        except OSError as error:  # gone already
+            log.info("a caller vanished: %s", error)
+            sock.close()
+            return
+        if connection.uid != self._allowed_uid:
+            log.warning("pid %d of uid %d may not use this socket", connection.pid, connection.uid)
+            connection.close()
+            return
+        self._connections.add(connection)
+        self._selector.register(sock, selectors.EVENT_READ, partial(self._readable, connection))
+
+    def _readable(self, connection: Connection) -> None:
+        if connection.request is not None:
+            self._hung_up(connection)
+            return
+        try:
+            request = connection.read()
+        except HungUpEarly:
+            self._close(connection)
+        except wire.ProtocolMismatch as error:
+            log.warning("pid %d: %s", connection.pid, error)
+            connection.send(refusal(error.details["request_id"], error))
+            self._close(connection)
+        except wire.WireError as error:
+            log.warning("pid %d sent no request: %s", connection.pid, error)
+            self._close(connection)
+        else:
+            if request is not None:
+                self._dispatch(connection, request)
+
+    def _hung_up(self, connection: Connection) -> None:
+        """Nothing may follow a request: whatever makes its socket readable is the caller's end."""
+        self._selector.unregister(connection.sock)
+        if not connection.answered:
+            connection.cancel()
+            self._poke()
+
+    def _dispatch(self, connection: Connection, request: wire.Request) -> None:
+        if self._lanes[lane_of(request)].put(partial(self._serve, connection, request)):
+            return
+        if not self._stopping:
+            connection.send(refusal(request.request_id, Busy("too many requests wait already: try again")))
+        self._close(connection)
+
+    def _drop_slow(self) -> None:
+        now = time.monotonic()
+        for connection in [item for item in self._connections if item.request is None and item.read_by <= now]:
+            log.warning("pid %d did not send its request in %g s", connection.pid, self._read_timeout)
+            self._close(connection)
+        if self._stopping:
+            with self._changed:
+                idle = self._connections - self._running
+            for connection in idle:
+                self._close(connection)
+
+    def _woken(self) -> None:
+        self._wake_out.recv(4096)
+        with self._changed:
+            done, self._done = self._done, []
+        for connection in done:
+            self._close(connection)
+
+    def _close(self, connection: Connection) -> None:
+        if connection not in self._connections:
+            return
+        self._connections.discard(connection)
+        with contextlib.suppress(KeyError):  # it hung up before
+            self._selector.unregister(connection.sock)
+        connection.close()
+
+    # -- workers' threads ---------------------------------------------------------------------------------------------
+
+    def _serve(self, connection: Connection, request: wire.Request) -> None:
+        with self._changed:
+            if self._stopping:
+                return  # the server's thread closes it
+            self._running.add(connection)
+        try:
+            answer = self._answer(connection, request)
+            # what failed because the agent stops, the next agent will do; what is done is told in any case
+            if answer.exit == 0 or not connection.cancelled():
+                connection.send(answer)
+        finally:
+            with self._changed:
+                self._running.discard(connection)
+                self._done.append(connection)
+                self._changed.notify_all()
+            self._wake()
+
+    def _answer(self, connection: Connection, request: wire.Request) -> wire.Answer:
+        try:
+            handler = self._handlers.get(request.op)
+            if handler is None:
+                known = ", ".join(sorted(self._handlers))
+                raise wire.WireError(f"this agent does not know {ascii(request.op)}, but {known}")
+            return handler(request, connection.netns, connection.cancelled)
+        except HostnicError as error:
+            return refusal(request.request_id, error)
+        except Exception as error:
+            log.exception("a defect in %s", ascii(request.op))
+            return refusal(request.request_id, defect(error))
+
+    def _wake(self) -> None:
+        with contextlib.suppress(OSError):  # it is awake, or gone
+            self._wake_in.send(b"!", socket.MSG_DONTWAIT)

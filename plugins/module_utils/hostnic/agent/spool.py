@@ -1,0 +1,114 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""DELs that qingcni wrote down while no agent answered: carried out late, once, and never against a newer lease."""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+import typing as t
+from dataclasses import replace
+from pathlib import Path
+
+from .. import wire
+from ..cni import spec
+from ..ports import Clock
+from .server import Handler
+
+log = logging.getLogger("hostnic.spool")
+
+_TIME_FOR_ONE: t.Final = 30.0
+_FIRST_PAUSE: t.Final = 5.0
+_LONGEST_PAUSE: t.Final = 300.0
+_INTERVAL: t.Final = 2.0  # seconds between looks into an almost always empty directory
+# Unfinished files older than this belong to a qingcni that was killed; its DEL failed and the runtime repeats it.
+_UNFINISHED_AGE: t.Final = 600.0
+
+
+class Spool:
+    """The spool directory of this node. `carry_out` is the handler of CNI calls; `boot_id` the running system's.
+
+    Not thread-safe: drain at start, then leave it to one thread in `watch`.
+    """
+
+    def __init__(self, directory: Path, carry_out: Handler, boot_id: str, clock: Clock = wire.boottime) -> None:
+        self._directory = directory
+        self._carry_out = carry_out
+        self._boot_id = boot_id
+        self._clock = clock
+        self._retries: dict[str, tuple[float, float]] = {}  # name ► (not before, pause after that)
+
+    def watch(self, stop: threading.Event, interval: float = _INTERVAL) -> None:
+        """Drain now and then until told to stop."""
+        while not stop.wait(interval):
+            try:
+                self.drain()
+            except Exception:
+                log.exception("a defect while draining the spool")
+
+    def drain(self) -> int:
+        """Carry out what is there, oldest first; returns how many files are left for later."""
+        try:
+            found = sorted(path for path in self._directory.iterdir() if path.is_file())
+        except FileNotFoundError:
+            return 0
+        waiting = [path for path in found if path.suffix == ".json"]
+        self._sweep([path for path in found if path.suffix == ".tmp"])
+        left = 0
+        for path in waiting:
+            not_before, _ = self._retries.get(path.name, (0.0, 0.0))
+            if self._clock() < not_before or not self._one(path):
+                left += 1
+        return left
+
+    def _one(self, path: Path) -> bool:
+        """Whether this file is dealt with."""
+        try:
+            request = self._read(path)
+        except (wire.WireError, OSError) as error:
+            return self._set_aside(path, str(error))
+        if request is None:
+            return self._remove(path)
+        answer = self._carry_out(replace(request, deadline=self._clock() + _TIME_FOR_ONE), None, lambda: False)
+        if answer.exit == 0:
+            log.info("%s: a DEL from while the agent was away is done", path.name)
+            return self._remove(path)
+        error_ = json.loads(answer.stdout)
+        if error_["code"] != spec.TRY_AGAIN and error_["code"] < spec.NO_AGENT:  # the request itself is wrong
+            return self._set_aside(path, error_["msg"])
+        _, pause = self._retries.get(path.name, (0.0, _FIRST_PAUSE))
+        self._retries[path.name] = (self._clock() + pause, min(2 * pause, _LONGEST_PAUSE))
+        log.warning("%s: %s; next try in %.0f s", path.name, error_["msg"], pause)
+        return False
+
+    def _read(self, path: Path) -> t.Optional[wire.Request]:
+        """None for one of an earlier boot: whatever its container held went down with that."""
+        with path.open("rb") as file:
+            message = wire.decode_object(file.read(wire.MAX_BODY + 1))
+        request = wire.request_of(message)
+        if request.op != wire.CNI or request.verb != "DEL":
+            raise wire.WireError("not a DEL")
+        boot_id = message.get("boot_id")
+        if boot_id and boot_id != self._boot_id:
+            log.info("%s: a DEL of an earlier boot is dropped", path.name)
+            return None
+        return request
+
+    def _sweep(self, unfinished: t.Iterable[Path]) -> None:
+        for path in unfinished:
+            written, _, _ = path.name.partition("-")
+            age = self._clock() - int(written) / 1e9 if written.isdecimal() else _UNFINISHED_AGE
+            if not 0 <= age < _UNFINISHED_AGE:
+                self._remove(path)
+
+    def _remove(self, path: Path) -> bool:
+        self._retries.pop(path.name, None)
+        path.unlink(missing_ok=True)
+        return True
+
+    def _set_aside(self, path: Path, reason: str) -> bool:
+        aside = path.with_name(f"{path.name}.damaged")
+        log.error("%s is no DEL that can be carried out (%s): set aside as %s", path.name, reason, aside.name)
+        self._retries.pop(path.name, None)
+        path.rename(aside)
+        return True

@@ -1,0 +1,45 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Making a named network namespace, as `ip netns add` does."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+from pathlib import Path
+
+try:
+    from pyroute2 import netns as pyroute2_netns
+except ImportError:  # told when it is used
+    pyroute2_netns = None
+
+from ..errors import LinkFailed
+from . import netns, sysctl
+
+
+def make(path: str) -> bool:
+    """Whether it had to be made; IPv6 is off inside. The calling process is left in the new namespace.
+
+    For a process of its own, outside of any sandbox: what a sandboxed one mounts dies with it.
+    """
+    if _stands(path):
+        return False
+    if pyroute2_netns is None:
+        raise LinkFailed("the Python package pyroute2 is missing: run the hostnic_install module on this node")
+    with contextlib.suppress(FileNotFoundError):
+        Path(path).unlink()  # an empty file that a mount has left
+    try:
+        pyroute2_netns.create(path)
+    except OSError as error:
+        raise LinkFailed(f"cannot make the network namespace {path}: {error.strerror}", errno=error.errno) from error
+    sysctl.no_ipv6()
+    return True
+
+
+def _stands(path: str) -> bool:
+    try:
+        netns.once(path, lambda: None)
+    except LinkFailed as error:
+        if error.details.get("errno") in (errno.ENOENT, errno.ENOTTY, errno.EINVAL):
+            return False
+        raise
+    return True
