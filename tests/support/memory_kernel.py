@@ -28,24 +28,25 @@ class MemoryKernel(NoDataPlane):
         self.on_change: t.Callable[[], None] = lambda: None
         self._index = 1
 
-    # -- the emulator's side --------------------------------------------------------------------------------------------
+    # -- the emulator's side --
 
-    def plug(self, port: Port) -> bool:
-        if port.netns != self.netns:
-            return False
+    def plug(self, ports: t.Sequence[Port]) -> set[str]:
+        mine = [port for port in ports if port.netns == self.netns]
         with self.lock:
-            self._index += 1
-            name = port.ifname.replace("%d", str(self._index))
-            self.links[port.nic_id] = Link(port.nic_id, name, self._index, "host")
+            for port in mine:
+                self._index += 1
+                name = port.ifname.replace("%d", str(self._index))
+                self.links[port.nic_id] = Link(port.nic_id, name, self._index, "host")
         self.on_change()
-        return True
+        return set()
 
-    def unplug(self, nic_id: str) -> None:
+    def unplug(self, nic_ids: t.Sequence[str]) -> None:
         with self.lock:
-            self.links.pop(nic_id, None)
+            for nic_id in nic_ids:
+                self.links.pop(nic_id, None)
         self.on_change()
 
-    # -- the pool's port ------------------------------------------------------------------------------------------------
+    # -- the pool's port --
 
     def list(self) -> list[Link]:
         with self.lock:
@@ -91,7 +92,7 @@ class MemoryKernel(NoDataPlane):
     def flush(self, address: str) -> None:
         self.flushed.append(address)
 
-    # -- what happens to a machine --------------------------------------------------------------------------------------
+    # -- what happens to a machine --
 
     def kill_netns(self, netns: int) -> None:
         with self.lock:

@@ -86,7 +86,7 @@ class Node:
         )
         access.chmod(0o600)
         self.settings = Settings(access_file=str(access), **self._settings)
-        unlimited = RateLimiter(1e6, 1e6, self.clock.now, lambda seconds: None)
+        unlimited = RateLimiter(1e6, 1_000_000, self.clock.now, lambda seconds: None)
         self.cloud = connect(self.settings, limiter=unlimited, sleep=lambda seconds: None)
         self.engine = Engine(
             self.settings,

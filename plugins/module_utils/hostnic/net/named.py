@@ -8,7 +8,7 @@ import errno
 from pathlib import Path
 
 try:
-    from pyroute2 import netns as pyroute2_netns
+    from pyroute2 import netns as pyroute2_netns  # type: ignore[import-untyped]
 except ImportError:  # told when it is used
     pyroute2_netns = None
 

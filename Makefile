@@ -1,0 +1,24 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# As root on a Debian machine: `make lab` and `make test` do all their own set-up.
+.POSIX:
+.PHONY: help setup lab lab-down test lint
+
+python = .venv/bin/python
+
+help: ## These words
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1	\2/p' Makefile | expand -t 16
+
+setup: ## Programs and .venv, when something is missing
+	@tests/setup.sh
+
+lab: setup ## Two real nodes of an emulated cloud, with pods (LAB_NODES= LAB_SUITE= LAB_NETWORK=)
+	@$(python) -m tests.lab up
+
+lab-down: setup ## Take the lab away, whatever is left of it
+	@$(python) -m tests.lab down
+
+test: setup ## Unit, kernel and end-to-end tests
+	@$(python) -m pytest
+
+lint: setup ## Style and types
+	@$(python) -m ruff check . && $(python) -m ruff format --check . && $(python) -m mypy

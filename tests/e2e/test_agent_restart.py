@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The agent may go away at any time: nothing is lost, nothing fails that could wait."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import pytest
+
+from tests.e2e.cluster import Cluster
+from tests.lab.lab import Node
+from tests.lab.wait import until
+
+RESTARTS = {
+    "restart": ["systemctl", "restart", "qingagent.service"],
+    "kill -9": ["systemctl", "kill", "--signal=KILL", "qingagent.service"],
+}
+
+
+def main_pid(node: Node) -> int:
+    shown = node.run(["systemctl", "show", "--property=MainPID", "--value", "qingagent.service"]).stdout
+    return int(shown)
+
+
+def wait_for_new_agent(node: Node, old: int) -> None:
+    until(lambda: main_pid(node) not in (0, old), 30, "a new agent")
+    until(lambda: node.run(["qingagent", "ping"], check=False).returncode == 0, 30, "an answer of the new agent")
+
+
+@pytest.mark.parametrize("how", RESTARTS)
+def test_ready_nics_keep_their_index_and_their_netns(cluster: Cluster, how: str) -> None:
+    node = cluster.nodes[0]
+    ready = cluster.wait_ready(node)
+    put_back = cluster.links_put_back()
+    before = {mac: link["ifindex"] for mac, link in cluster.parked(node).items() if mac in ready}
+    old = main_pid(node)
+    node.run(RESTARTS[how])
+    wait_for_new_agent(node, old)
+    after = {mac: link["ifindex"] for mac, link in cluster.parked(node).items() if mac in ready}
+    assert (after, cluster.links_put_back()) == (before, put_back)
+    assert ready <= cluster.in_state(node, "READY")
+
+
+def test_a_pod_asked_for_while_the_agent_restarts_is_served(cluster: Cluster) -> None:
+    node = cluster.nodes[0]
+    cluster.wait_ready(node)
+    old = main_pid(node)
+    restart = threading.Thread(target=node.run, args=(RESTARTS["restart"],))
+    restart.start()
+    until(lambda: main_pid(node) != old, 10, "the agent's end")
+    placed = cluster.pod(node, "impatient")
+    restart.join()
+    assert placed.pings(cluster.lab.vxnets[0].gateway)
+
+
+def test_a_pod_deleted_while_the_agent_is_stopped_is_deleted(cluster: Cluster) -> None:
+    node = cluster.nodes[0]
+    cluster.wait_ready(node)
+    placed = cluster.pod(node, "orphan")
+    (link,) = placed.ip("link", "show", "dev", "eth0")
+    nic_id = link["address"]
+    node.run(["systemctl", "stop", "qingagent.socket", "qingagent.service"])
+    try:
+        cluster.stop(placed)
+        with node.cri() as cri:
+            assert placed.pod.sandbox_id not in [pod.sandbox_id for pod in cri.pods()]
+    finally:
+        node.run(["systemctl", "start", "qingagent.socket", "qingagent.service"])
+    until(lambda: nic_id in cluster.in_state(node, "QUARANTINE"), 30, "the NIC's return")
+    assert nic_id in cluster.parked(node)
+    assert not [lease for lease in cluster.ask(node, "leases") if lease["nic_id"] == nic_id]
+
+
+def test_a_nic_whose_netns_is_murdered_comes_back(cluster: Cluster) -> None:
+    node = cluster.nodes[0]
+    cluster.wait_ready(node)
+    node.run(["ip", "netns", "add", "victim"])
+    environment = {"CNI_COMMAND": "ADD", "CNI_CONTAINERID": "victim", "CNI_NETNS": "/run/netns/victim",
+                   "CNI_IFNAME": "eth0", "CNI_PATH": "/opt/cni/bin"}  # fmt: skip
+    argv = ["env", *(f"{key}={value}" for key, value in environment.items()), "/opt/cni/bin/qingcni"]
+    node.run(argv, stdin='{"cniVersion": "1.0.0", "name": "murder", "type": "qingcni"}')
+    (nic_id,) = [lease["nic_id"] for lease in cluster.ask(node, "leases") if lease["container_id"] == "victim"]
+    started = time.monotonic()
+    node.run(["ip", "netns", "del", "victim"])
+    until(lambda: nic_id in cluster.in_state(node, "QUARANTINE"), 30, "the NIC's return")
+    assert nic_id in cluster.parked(node)
+    assert time.monotonic() - started < 30

@@ -1,0 +1,42 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Pods come and go at full speed: nothing leaks, NICs do not multiply."""
+
+from __future__ import annotations
+
+import time
+
+from tests.e2e.cluster import Cluster
+from tests.lab.wait import until
+
+PODS = 50
+WARM, QUARANTINE_MIN, BATCH = 3, 5.0, 3
+
+
+def test_a_stopped_pods_nic_returns_to_the_pool(cluster: Cluster) -> None:
+    node = cluster.nodes[0]
+    cluster.wait_ready(node)
+    placed = cluster.pod(node, "short")
+    (link,) = placed.ip("link", "show", "dev", "eth0")
+    cluster.stop(placed)
+    assert cluster.pool(node)[link["address"]]["state"] == "QUARANTINE"
+    assert link["address"] in cluster.parked(node)
+
+
+def test_fifty_pods_at_full_speed(cluster: Cluster) -> None:
+    node = cluster.nodes[0]
+    cluster.wait_ready(node)
+    until(lambda: not cluster.in_state(node, "QUARANTINE"), 90, "a pool at rest")
+    standing = len(cluster.pool(node))
+    most, started = 0, time.monotonic()
+    for number in range(PODS):
+        placed = cluster.pod(node, f"churn-{number}")
+        most = max(most, len(cluster.pool(node)))
+        cluster.stop(placed)
+    rate = PODS / (time.monotonic() - started)
+    assert most <= max(standing, 1 + WARM + rate * QUARANTINE_MIN + BATCH), (most, rate)
+
+    assert cluster.ask(node, "leases") == []
+    ours = set(cluster.pool(node))
+    until(lambda: cluster.in_state(node, "READY") == set(cluster.pool(node)), 120, "every NIC READY again")
+    attached = {nic_id for nic_id, nic in cluster.cloud_nics(node).items() if nic["role"] == 0}
+    assert attached == set(cluster.pool(node)) == set(cluster.parked(node)) >= ours - attached

@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""As seen by programs that nobody here wrote: containerd with its own configuration, ctr, podman, loopback, portmap."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+from tests.e2e.cluster import Cluster
+from tests.lab.image import IMAGE
+
+ADDRESS = re.compile(r"inet (172\.16\.\d+\.\d+)/24")
+# The lab's kernel lets nobody raise limits.
+PODMAN_LIMITS = ("--ulimit", "nofile=1024:1024", "--ulimit", "nproc=1024:1024")
+
+
+def conflist(cluster: Cluster) -> dict[str, object]:
+    path = Path(cluster.nodes[0].cni_conf) / "05-qingcloud.conflist"
+    return dict(json.loads(path.read_text()))
+
+
+def test_the_configuration_chains_the_distributions_plugins(cluster: Cluster) -> None:
+    plugins = conflist(cluster)["plugins"]
+    assert isinstance(plugins, list)
+    assert [plugin["type"] for plugin in plugins] == ["qingcni", "portmap"]
+    directory = Path(cluster.nodes[0].cni_bin)
+    assert directory.name == "cni" and (directory / "loopback").exists() and (directory / "qingcni").exists()
+
+
+def test_containerd_takes_it_with_loopback_and_portmap(cluster: Cluster) -> None:
+    placed = cluster.pod(cluster.nodes[0], "own-config")
+    (loopback,) = placed.ip("addr", "show", "dev", "lo")
+    assert "UP" in loopback["flags"]
+    assert {link["ifname"] for link in placed.ip("link")} == {"lo", "eth0"}
+
+
+def test_ctr_gives_a_container_a_nic(cluster: Cluster) -> None:
+    node = cluster.nodes[0]
+    cluster.wait_ready(node)
+    command = ["ctr", "-n", "k8s.io", "run", "--rm", "--cni", IMAGE, "ctr-test", "/bin/ip", "addr", "show", "eth0"]
+    shown = node.run(command).stdout
+    address = ADDRESS.search(shown)
+    assert address, shown
+    assert address[1] in {nic["private_ip"] for nic in cluster.pool(node).values()}
+    assert cluster.ask(node, "leases") == []
+
+
+def test_podman_gives_a_container_a_nic(cluster: Cluster) -> None:
+    node = cluster.nodes[0]
+    cluster.wait_ready(node)
+    network = str(conflist(cluster)["name"])
+    node.run(["podman", "load", "--input", "/usr/share/qclab/image.tar"], timeout=120)
+    command = ["podman", "run", "--rm", "--network", network, *PODMAN_LIMITS, IMAGE, "/bin/ip", "addr", "show", "eth0"]
+    shown = node.run(command, timeout=120).stdout
+    address = ADDRESS.search(shown)
+    assert address, shown
+    assert address[1] in {nic["private_ip"] for nic in cluster.pool(node).values()}
+    assert cluster.ask(node, "leases") == []
