@@ -163,8 +163,9 @@ class Pool:
             return [resting[nic_id] for nic_id in self._uncleaned]
 
     def cleaned(self, nic_id: str) -> None:
-        with self._table.lock:
+        with self._table.changed:
             self._uncleaned.discard(nic_id)
+            self._table.changed.notify_all()
 
     # -- inside; the lock is held ------------------------------------------------------------------------------------
 
