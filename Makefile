@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # As root on a Debian machine: `make lab` and `make test` do all their own set-up.
 .POSIX:
-.PHONY: help setup lab lab-down test lint
+.PHONY: help setup lab lab-down test soak lint
 
 python = .venv/bin/python
 
@@ -19,6 +19,9 @@ lab-down: setup ## Take the lab away, whatever is left of it
 
 test: setup ## Unit, kernel and end-to-end tests
 	@$(python) -m pytest
+
+soak: setup ## What takes longer: the lab up and down ten times, and killed at random moments
+	@$(python) -m tests.lab.soak
 
 lint: setup ## Style and types
 	@$(python) -m ruff check . && $(python) -m ruff format --check . && $(python) -m mypy
