@@ -1,0 +1,57 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A ready `QingCloud` from the agent's settings and the access file."""
+
+from __future__ import annotations
+
+import random
+import time
+import typing as t
+
+from ..config import Settings
+from .connection import Connection, Observer
+from .credentials import Access, read_access
+from .keys import keys_for
+from .limiter import RateLimiter
+from .qingcloud import QingCloud
+from .retry import Patience
+
+
+def connect(
+    settings: Settings,
+    *,
+    origins: t.Optional[t.Mapping[str, str]] = None,
+    overrides: t.Optional[t.Mapping[str, t.Any]] = None,
+    limiter: t.Optional[RateLimiter] = None,
+    observe: t.Optional[Observer] = None,
+    patience: float = 20.0,
+    clock: t.Callable[[], float] = time.monotonic,
+    wall: t.Callable[[], float] = time.time,
+    sleep: t.Callable[[float], object] = time.sleep,
+    rng: t.Callable[[], float] = random.random,
+) -> QingCloud:
+    """Nothing is sent yet. Raises `InvalidConfig`.
+
+    `origins` as `settings.load` gives them: a zone that was only a default gives way to the access file's.
+    `overrides` are keys of the access file (see `credentials.from_environ`). `patience`: seconds for repeated reads.
+    `limiter` None: one of `settings.api_rate` calls a second, and a second's worth of them at once.
+    """
+    access = read_access(settings.access_file, overrides)
+    return QingCloud(
+        Connection(
+            access,
+            keys_for(access, wall=wall),
+            limiter or RateLimiter(settings.api_rate, max(1, round(settings.api_rate)), clock, sleep),
+            zone=zone_of(settings, access, origins or {}),
+            observe=observe,
+            clock=clock,
+            wall=wall,
+        ),
+        Patience(retries=access.retries, deadline=patience, clock=clock, sleep=sleep, rng=rng),
+    )
+
+
+def zone_of(settings: Settings, access: Access, origins: t.Mapping[str, str]) -> str:
+    """As the original: a zone that was set wins over the access file's. A default does not."""
+    if access.zone and origins.get("zone", "default") == "default":
+        return access.zone
+    return settings.zone

@@ -1,0 +1,207 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One call of the QingCloud API: limited, signed, sent once, and its failure turned into an error that says why."""
+
+from __future__ import annotations
+
+import email.utils
+import http.client
+import logging
+import socket
+import ssl
+import time
+import typing as t
+from urllib.parse import quote_plus
+
+from .. import errors
+from . import replies
+from .credentials import Access
+from .keys import Keys
+from .limiter import RateLimiter
+from .sdk import BadAnswer, Exchange, Route, TooSlow
+
+log = logging.getLogger("hostnic.cloud")
+
+ROLE_URI: t.Final = "/iam/"
+
+# A request line longer than this goes as a POST: servers and proxies start refusing at 4 to 8 kB.
+_LONGEST_QUERY = 3500
+# What the SDK adds: action, zone, key id, stamp, versions, request id, signature.
+_COMMON_LENGTH = 400
+
+# (action, seconds, outcome: "ok" or the error's kind)
+Observer = t.Callable[[str, float, str], None]
+
+
+def tls_context(access: Access) -> t.Optional[ssl.SSLContext]:
+    """Verifying, with the access file's CA where it names one; None for plain HTTP. Raises `InvalidConfig`."""
+    if access.protocol != "https":
+        return None
+    try:
+        return ssl.create_default_context(cafile=access.ca_file or None)
+    except OSError as error:  # ssl.SSLError is one
+        raise errors.InvalidConfig(f"ca_file {access.ca_file} cannot be used: {error.strerror or error}") from error
+
+
+class Connection:
+    """To one zone of one cloud; safe for several threads, each call has a socket of its own.
+
+    `wall` gives Unix seconds and tells how far this machine's clock is off; `observe` is told of each request.
+    """
+
+    def __init__(
+        self,
+        access: Access,
+        keys: Keys,
+        limiter: RateLimiter,
+        *,
+        zone: str,
+        tls: t.Optional[ssl.SSLContext] = None,
+        observe: t.Optional[Observer] = None,
+        clock: t.Callable[[], float] = time.monotonic,
+        wall: t.Callable[[], float] = time.time,
+    ) -> None:
+        self._access = access
+        self._keys = keys
+        self._limiter = limiter
+        self._zone = zone
+        context = tls or tls_context(access)
+        self._route = Route(access.host, access.port, access.timeout, context if access.protocol == "https" else None)
+        self._observe = observe
+        self._clock = clock
+        self._wall = wall
+
+    def __repr__(self) -> str:
+        return f"Connection({self._access.protocol}://{self._access.host}:{self._access.port}, {self._zone})"
+
+    def call(self, action: str, params: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
+        """The answer of `action`, ret_code 0. Values are strings, ints and sequences of those; None is left out.
+
+        Sent again only where the API refused to look at it: once with a fresh stamp, once with a renewed role key.
+        Raises one of `errors`; all carry action, ret_code (None without an answer) and message in their details.
+        """
+        try:
+            return self._call(action, params)
+        except errors.HostnicError as error:
+            for name, value in (("action", action), ("ret_code", None), ("message", "")):
+                error.details.setdefault(name, value)
+            raise
+
+    def _call(self, action: str, params: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
+        retried: set[int] = set()
+        while True:
+            key = self._keys.current()
+            waited = self._limiter.acquire()
+            if waited > 1:
+                log.info("%s waited %.1f s for its turn", action, waited)
+            started = self._clock()
+            exchange = Exchange(self._route, key, self._zone, self._clock)
+            failure: t.Optional[errors.HostnicError] = None
+            answer: dict[str, t.Any] = {}
+            try:
+                answer = self._send(exchange, action, _plain(action, params), bool(key.token))
+            except errors.HostnicError as error:
+                failure = error
+            code = _ret_code(answer)
+            if failure is None and code != 0:
+                failure = self._refusal(action, code, answer, exchange.date)
+            self._tell(action, self._clock() - started, failure)
+            if failure is None:
+                return answer
+            if isinstance(failure, errors.RateLimited):
+                self._limiter.refused()
+            worth = code == replies.EXPIRED or (code == replies.AUTH_FAILED and self._keys.renew(key))
+            if not worth or code in retried:
+                raise failure
+            retried.add(code or 0)
+            log.info("%s; sending it once more", failure.message)
+
+    def _send(self, exchange: Exchange, action: str, params: dict[str, t.Any], role: bool) -> dict[str, t.Any]:
+        uri = ROLE_URI if role else self._access.uri
+        post = _length(params) + (1500 if role else 0) > _LONGEST_QUERY
+        try:
+            return exchange.run(action, params, uri=uri, post=post)
+        except (BadAnswer, TooSlow, OSError, http.client.HTTPException) as error:
+            raise self._transport_failure(action, error, exchange.sent) from error
+
+    def _transport_failure(self, action: str, error: Exception, sent: bool) -> errors.HostnicError:
+        where, file = f"{self._access.host}:{self._access.port}", self._file()
+        unclear = "; whether it was carried out is not known" if sent else ""
+        if isinstance(error, BadAnswer):
+            what = "something that is not the API's JSON" if error.status == 200 else f"HTTP status {error.status}"
+            remedy = f"check host, port, protocol and uri in {file}, and any proxy in between"
+            said = f"{where} answered {action} with {what}{unclear}: {remedy}"
+            found = errors.Unreachable(said, ambiguous=True, status=error.status)
+            return replies.with_message(found, replies.printable(error.text))
+        if isinstance(error, ssl.SSLCertVerificationError):
+            said = f"the certificate of {where} is not trusted ({error.verify_message})"
+            return errors.Unreachable(f"{said}: name the cloud's CA as ca_file in {file}")
+        if isinstance(error, (socket.timeout, TooSlow)):
+            what = f"{where} did not answer {action}" if sent else f"no connection to {where} for {action}"
+            said = f"{what} within {self._access.timeout:g} s{unclear}"
+            return errors.Timeout(said, ambiguous=sent)
+        if isinstance(error, socket.gaierror):
+            said = f"the name {self._access.host} cannot be resolved: check DNS, and host in {file}"
+            return errors.Unreachable(said)
+        why = getattr(error, "strerror", None) or type(error).__name__
+        return errors.Unreachable(f"{action} failed on the way to {where} ({why}){unclear}", ambiguous=sent)
+
+    def _refusal(
+        self, action: str, code: t.Optional[int], answer: t.Mapping[str, t.Any], date: str
+    ) -> errors.HostnicError:
+        message = answer.get("message")
+        message = message if isinstance(message, str) else ""
+        if code is None:
+            said = f"the answer to {action} has no ret_code: check host and uri in {self._file()}"
+            error = errors.Unreachable(said, ambiguous=True)
+            return replies.with_message(error, replies.printable(message))
+        source = self._access.source
+        key = f"qy_access_key_id in {source}" if self._access.key and source.startswith("/") else source
+        return replies.failure(action, code, message, access=key, clock_off=self._clock_off(date))
+
+    def _file(self) -> str:
+        return self._access.source if self._access.source.startswith("/") else "the access file"
+
+    def _clock_off(self, date: str) -> str:
+        """What the answer's Date header tells about this machine's clock; empty where it tells nothing."""
+        try:
+            ahead = self._wall() - email.utils.parsedate_to_datetime(date).timestamp()
+        except (TypeError, ValueError, IndexError):
+            return ""
+        if abs(ahead) < 30:
+            return ""
+        return f"this machine's clock is {abs(ahead):.0f} s {'ahead of' if ahead > 0 else 'behind'} the API's"
+
+    def _tell(self, action: str, seconds: float, failure: t.Optional[errors.HostnicError]) -> None:
+        outcome = failure.kind if failure is not None else "ok"
+        log.debug("%s: %s after %.3f s", action, outcome, seconds)
+        if self._observe is not None:
+            self._observe(action, seconds, outcome)
+
+
+def _plain(action: str, params: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
+    """A dict of our own, in the types that the SDK encodes. An empty list would vanish and widen the call: refused."""
+    plain: dict[str, t.Any] = {}
+    for name, value in params.items():
+        if value is None:
+            continue
+        if isinstance(value, (list, tuple)):
+            if not value:
+                raise errors.HostnicError(f"{action} was about to be sent with an empty list of {name}", action=action)
+            plain[name] = list(value)
+        else:
+            plain[name] = value
+    return plain
+
+
+def _length(params: t.Mapping[str, t.Any]) -> int:
+    """About how long the query is."""
+    total = _COMMON_LENGTH
+    for name, value in params.items():
+        for item in value if isinstance(value, list) else [value]:
+            total += len(name) + 6 + len(quote_plus(str(item)))
+    return total
+
+
+def _ret_code(answer: t.Mapping[str, t.Any]) -> t.Optional[int]:
+    code = answer.get("ret_code")
+    return code if isinstance(code, int) and not isinstance(code, bool) else None

@@ -1,0 +1,49 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Trying a read again: a few times, with full jitter, and not after a deadline. Writes never come here."""
+
+from __future__ import annotations
+
+import logging
+import random
+import time
+import typing as t
+from dataclasses import dataclass
+
+from ..errors import HostnicError, RateLimited
+
+log = logging.getLogger("hostnic.cloud")
+
+_T = t.TypeVar("_T")
+
+
+@dataclass(frozen=True)
+class Patience:
+    """`retries` after the first try, none of them started later than `deadline` seconds after it.
+
+    Pauses are uniform between 0 and min(`cap`, `base` * 2**n) seconds ("full jitter"), so that nodes that failed
+    together do not come back together.
+    """
+
+    retries: int = 3
+    deadline: float = 20.0
+    base: float = 0.5
+    cap: float = 5.0
+    clock: t.Callable[[], float] = time.monotonic
+    sleep: t.Callable[[float], object] = time.sleep
+    rng: t.Callable[[], float] = random.random  # 0 <= x < 1
+
+    def read(self, what: str, call: t.Callable[[], _T]) -> _T:
+        """`call()`, repeated while it raises something transient; then the last error. `what` is for the log."""
+        until = self.clock() + self.deadline
+        for attempt in range(self.retries + 1):
+            try:
+                return call()
+            except HostnicError as error:
+                pause = self.rng() * min(self.cap, self.base * 2**attempt)
+                # Every call during the penalty prolongs it, so a rate limit is the caller's to wait out.
+                hopeless = not error.transient or isinstance(error, RateLimited)
+                if hopeless or attempt == self.retries or self.clock() + pause >= until:
+                    raise
+                log.info("%s: %s; trying again in %.1f s", what, error.message, pause)
+                self.sleep(pause)
+        raise HostnicError(f"{what} was never tried: retries is {self.retries}")
