@@ -6,12 +6,13 @@ from __future__ import annotations
 import typing as t
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from hostnic.config import Settings
 from hostnic.model import GATEWAY, Nic
 from hostnic.plan import Attach, Create, Delete, Detach, Drain, Recycle, Snapshot, next_change, plan
 from hostnic.states import State
-from hypothesis import given
-from hypothesis import strategies as st
 
 NOW = 1000.0
 SETTINGS = Settings(vxnet=("vxnet-a", "vxnet-b"), pool_low=3, pool_high=5)
@@ -42,7 +43,9 @@ def test_waiting_adds_come_on_top_of_the_warm_target() -> None:
 
 
 def test_what_is_on_its_way_is_not_asked_for_again() -> None:
-    on_its_way = decide(nics(State.DETACHED, 1), nics(State.ATTACHING, 1), creating=1, creating_in=frozenset({"vxnet-a"}))
+    on_its_way = decide(
+        nics(State.DETACHED, 1), nics(State.ATTACHING, 1), creating=1, creating_in=frozenset({"vxnet-a"})
+    )
     assert created(on_its_way) == {}
     assert on_its_way.reasons.inflight == 3
 
@@ -81,7 +84,9 @@ def test_nothing_is_attached_while_jobs_must_run_one_at_a_time() -> None:
     assert not any(isinstance(a, Attach) for a in decide(nics(State.DETACHED, 2), attach_allowed=False).actions)
 
 
-@pytest.mark.parametrize(("attempts", "age", "tried"), [(1, 1.9, False), (1, 2.0, True), (3, 7.9, False), (3, 8.0, True)])
+@pytest.mark.parametrize(
+    ("attempts", "age", "tried"), [(1, 1.9, False), (1, 2.0, True), (3, 7.9, False), (3, 8.0, True)]
+)
 def test_a_failed_attach_is_tried_again_after_a_growing_pause(attempts: int, age: float, tried: bool) -> None:
     actions = decide(nics(State.DETACHED, 1, age=age, attempts=attempts)).actions
     assert any(isinstance(action, Attach) for action in actions) is tried
@@ -92,9 +97,10 @@ def test_idle_nics_above_pool_high_leave_in_steps() -> None:
     assert Drain((idle[0].nic_id, idle[1].nic_id)) in decide(idle).actions
     draining = nics(State.DRAINING, 2, doomed=True)
     assert [type(a) for a in decide(nics(State.READY, 5, age=601), draining).actions] == [Detach]
-    assert Delete(tuple(n.nic_id for n in nics(State.DETACHED, 1, doomed=True))) in decide(
-        nics(State.READY, 5), nics(State.DETACHED, 1, doomed=True)
-    ).actions
+    assert (
+        Delete(tuple(n.nic_id for n in nics(State.DETACHED, 1, doomed=True)))
+        in decide(nics(State.READY, 5), nics(State.DETACHED, 1, doomed=True)).actions
+    )
 
 
 def test_busy_or_prewarmed_nics_stay() -> None:

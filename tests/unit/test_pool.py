@@ -28,9 +28,13 @@ class Serving:
         self.table = Table(MemoryStore(), time.monotonic)
         self.table.open("boot-1", "i-1")
         settings = Settings(quarantine_min=quarantine_min)
-        self.pool = Pool(settings, self.table, MemoryKernel("node1"), time.monotonic, lambda: None)
+        self.pool = Pool(settings, self.table, MemoryKernel("node1"), time.monotonic, self._woken)
+        self.wakes = 0
         self._threads = ThreadPoolExecutor(20)
         self._count = 0
+
+    def _woken(self) -> None:
+        self.wakes += 1
 
     def bring(self, vxnet_id: str = "vxnet-a") -> Nic:
         self._count += 1
@@ -103,8 +107,10 @@ def test_a_resting_nic_is_taken_once_it_has_rested_and_is_clean(quarantine_min: 
     nic = serving.bring()
     serving.ask("a").result(5)
     answer = serving.ask("b")
+    before = serving.wakes
     serving.pool.release(LeaseKey("net", "a", "eth0"), returned=True)
     released = time.monotonic()
+    until(lambda: serving.wakes >= before + 2, 5, "the waiting caller's look at what was released")
     assert [dirty.nic_id for dirty in serving.pool.uncleaned()] == [nic.nic_id]
     assert not answer.done()
     serving.pool.cleaned(nic.nic_id)

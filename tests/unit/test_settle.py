@@ -6,6 +6,7 @@ from __future__ import annotations
 import typing as t
 
 import pytest
+
 from hostnic.model import GATEWAY, POOL, CloudNic, Nic
 from hostnic.settle import settle
 from hostnic.states import EDGES, State

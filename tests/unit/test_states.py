@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import pytest
+
 from hostnic.states import EDGES, IllegalTransition, State, check
 
 

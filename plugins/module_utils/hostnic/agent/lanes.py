@@ -34,11 +34,9 @@ class Lane:
         with self._changed:
             if self._stopped or len(self._queue) >= self._room:
                 return False
+            if len(self._queue) >= self._idle and len(self._threads) < self._size and not self._grow():
+                return False
             self._queue.append(task)
-            if len(self._queue) > self._idle and len(self._threads) < self._size:
-                thread = threading.Thread(target=self._run, name=f"{self._name}-{len(self._threads)}", daemon=True)
-                self._threads.append(thread)
-                thread.start()
             self._changed.notify()
             return True
 
@@ -48,6 +46,17 @@ class Lane:
             self._stopped = True
             self._queue.clear()
             self._changed.notify_all()
+
+    def _grow(self) -> bool:
+        """One thread more; False where the system gives none and there is no other."""
+        thread = threading.Thread(target=self._run, name=f"{self._name}-{len(self._threads)}", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError as error:
+            log.error("lane %s: %s", self._name, error)
+            return bool(self._threads)
+        self._threads.append(thread)
+        return True
 
     def _run(self) -> None:
         while True:

@@ -27,7 +27,7 @@ log = logging.getLogger("hostnic.server")
 Handler = t.Callable[[wire.Request, t.Optional[int], t.Callable[[], bool]], wire.Answer]
 
 # Threads per lane: as many ADDs may wait as an instance has NICs; moves of links are limited where they happen.
-LANES: t.Final = {"take": 64, "give": 4, "ask": 4}
+LANES: t.Final = {"take": 64, "give": 8, "ask": 4}
 _READ_TIMEOUT: t.Final = 5.0  # seconds for a request to arrive in full
 _SPARE_DESCRIPTORS: t.Final = 200  # for the store, netlink, the API
 _BACKLOG: t.Final = 1024
@@ -211,6 +211,8 @@ class Server:
         self._selector.register(sock, selectors.EVENT_READ, partial(self._readable, connection))
 
     def _readable(self, connection: Connection) -> None:
+        if connection not in self._connections:
+            return  # closed by an event that was found together with this one
         if connection.request is not None:
             self._hung_up(connection)
             return
@@ -224,6 +226,9 @@ class Server:
             self._close(connection)
         except wire.WireError as error:
             log.warning("pid %d sent no request: %s", connection.pid, error)
+            self._close(connection)
+        except Exception:  # one caller's bytes must never end the server
+            log.exception("a defect in reading a request")
             self._close(connection)
         else:
             if request is not None:

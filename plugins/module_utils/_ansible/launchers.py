@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The two executables of a node. Like console scripts of pip they carry the interpreter that they were made for."""
+
+from __future__ import annotations
+
+from ..hostnic.errors import InvalidConfig
+
+# The kernel reads this much of a first line (BINPRM_BUF_SIZE on the kernels that systemd 247 runs on is 256).
+_LONGEST_SHEBANG = 250
+
+# The shared lock on its version's directory tells hostnic_install that this version must not be removed.
+_AGENT = """\
+#!{python} -I
+# Written by qingcloud.cni.hostnic_install.
+import fcntl
+import os
+import sys
+
+VERSION = "{version}"
+held = os.open(VERSION, os.O_RDONLY | os.O_DIRECTORY)
+fcntl.flock(held, fcntl.LOCK_SH)
+sys.path[:0] = [VERSION, os.path.realpath(VERSION + "/deps")]
+from hostnic.agent.cli import main
+
+sys.exit(main())
+"""
+
+# Started for every pod: built-in modules only, and the body comes compiled. Sixteen bytes of header precede the code
+# of a .pyc file (PEP 552); where another interpreter wrote it, the source is compiled instead.
+_CNI = """\
+#!{python} -IS
+# Written by qingcloud.cni.hostnic_install.
+import marshal
+import posix
+from _frozen_importlib_external import MAGIC_NUMBER
+
+BODY = "{version}/qingcni.py"
+
+
+def read(path):
+    descriptor = posix.open(path, posix.O_RDONLY | posix.O_CLOEXEC)
+    try:
+        return posix.read(descriptor, posix.fstat(descriptor).st_size)
+    finally:
+        posix.close(descriptor)
+
+
+def body():
+    try:
+        compiled = read(BODY + "c")
+        if compiled[:4] == MAGIC_NUMBER:
+            return marshal.loads(compiled[16:])
+    except (OSError, EOFError, ValueError, TypeError):
+        pass
+    return compile(read(BODY), BODY, "exec")
+
+
+exec(body(), {{"__name__": "__main__", "__file__": BODY}})
+"""
+
+TEMPLATES = (_AGENT, _CNI)
+
+
+def agent(python: str, version: str) -> str:
+    """Text of `qingagent` for the version that lies in the directory `version`."""
+    return _text(_AGENT, python, version)
+
+
+def cni(python: str, version: str) -> str:
+    """Text of `qingcni`."""
+    return _text(_CNI, python, version)
+
+
+def _text(template: str, python: str, version: str) -> str:
+    if any(character.isspace() or character in "\"'\\" for character in python + version):
+        raise InvalidConfig(f"a first line cannot name this interpreter or directory: {python}, {version}")
+    if len(python) > _LONGEST_SHEBANG:
+        raise InvalidConfig(f"the interpreter's path is too long for a first line: {python}")
+    return template.format(python=python, version=version)

@@ -1,0 +1,123 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What must be right before anything on a node changes. Reads the node and asks the cloud; changes neither."""
+
+from __future__ import annotations
+
+import typing as t
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ..hostnic.errors import Denied, HostnicError
+from ..hostnic.model import Vxnet
+from ..hostnic.ports import Cloud
+
+_UP_DEFAULT: t.Final = "00000000"  # of /proc/net/route
+
+
+@dataclass
+class Report:
+    """Sentences. A problem stops the roll-out, a warning does not; `unchecked` is what could not be looked at."""
+
+    problems: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    unchecked: list[str] = field(default_factory=list)
+
+    def attempt(self, check: t.Callable[[], t.Any]) -> t.Any:
+        """What the check returns; None where it raised, and its sentence is a problem then."""
+        try:
+            return check()
+        except HostnicError as error:
+            self.problems.append(error.message)
+            return None
+
+
+@dataclass(frozen=True)
+class Host:
+    """Where the node tells about itself."""
+
+    links: Path = Path("/sys/class/net")
+    routes: Path = Path("/proc/net/route")
+
+    def macs(self) -> dict[str, str]:
+        """Link ► MAC."""
+        found = {path.name: path / "address" for path in sorted(self.links.iterdir())}
+        return {name: path.read_text(encoding="utf-8").strip().lower() for name, path in found.items() if path.exists()}
+
+    def default_route_links(self) -> list[str]:
+        """Links that carry an IPv4 default route."""
+        lines = [line.split() for line in self.routes.read_text(encoding="utf-8").splitlines()[1:]]
+        return sorted({words[0] for words in lines if len(words) > 7 and words[1] == words[7] == _UP_DEFAULT})
+
+
+def check_iface(iface: str, host: Host, report: Report) -> None:
+    """The link that is never touched must be there, and should be the one that this machine is reached by."""
+    links = host.macs()
+    routed = host.default_route_links()
+    if iface not in links:
+        hint = f": set qingagent_iface to {routed[0]}, which carries the default route" if routed else ""
+        report.problems.append(f"iface {iface} is no link of this machine{hint}")
+    elif routed and iface not in routed:
+        report.warnings.append(f"the default route goes by {routed[0]}, not by iface {iface}; neither is ever touched")
+
+
+def check_cloud(cloud: Cloud, instance_id: str, zone: str, vxnets: t.Sequence[str], host: Host, report: Report) -> None:
+    """Ask the cloud. An error that stands for all calls, such as a wrong key, is told once."""
+    try:
+        if not _zone_known(cloud, zone, report):
+            return
+        full = _check_instance(cloud, instance_id, zone, host, report)
+        _check_vxnets(cloud.describe_vxnets(vxnets), vxnets, zone, full, report)
+    except HostnicError as error:
+        report.problems.append(error.message)
+
+
+def _zone_known(cloud: Cloud, zone: str, report: Report) -> bool:
+    """True as well where this key may not list zones."""
+    try:
+        zones = cloud.describe_zones()
+    except Denied as error:
+        report.unchecked.append(f"zone {zone}: {error.message}")
+        return True
+    if zone not in zones:
+        known = ", ".join(sorted(zones)) or "none"
+        report.problems.append(f"zone {zone} is unknown to this account, which has {known}: set qingagent_zone")
+    return zone in zones
+
+
+def _check_instance(cloud: Cloud, instance_id: str, zone: str, host: Host, report: Report) -> bool:
+    """Returns whether a vxnet without a free address would stop this node: not one that has its NICs already."""
+    attached = cloud.describe_nics(instance_id=instance_id)
+    primary = next((nic for nic in attached if nic.role == 1), None)
+    if primary is None:
+        report.problems.append(
+            f"the cloud shows no primary NIC of {instance_id} in zone {zone}: check /etc/qingcloud/instance-id, "
+            "qingagent_zone and whose access key this is"
+        )
+    elif primary.nic_id not in host.macs().values():
+        report.problems.append(
+            f"{instance_id} is another machine: its primary NIC {primary.nic_id} is no link here. "
+            "Write this machine's own id into /etc/qingcloud/instance-id; images that were cloned carry their parent's"
+        )
+    return not any(nic.role != 1 for nic in attached)
+
+
+def _check_vxnets(
+    known: t.Sequence[Vxnet], wanted: t.Sequence[str], zone: str, full_stops: bool, report: Report
+) -> None:
+    """One full vxnet among others is no reason to stop: the agent goes on to the next."""
+    found = {vxnet.vxnet_id: vxnet for vxnet in known}
+    for vxnet_id in wanted:
+        if vxnet_id not in found:
+            report.problems.append(
+                f"vxnet {vxnet_id} is unknown in zone {zone}: set qingagent_vxnet to a vxnet of this account"
+            )
+    full = [vxnet for vxnet in known if vxnet.available == 0 and vxnet.gateway]
+    for vxnet in known:
+        problem = vxnet.problem()
+        if problem and vxnet not in full:
+            report.problems.append(problem)
+    sentences = [problem for problem in (vxnet.problem() for vxnet in full) if problem]
+    if full and len(full) == len(set(wanted)) and full_stops:
+        report.problems.extend(sentences)
+    else:
+        report.warnings.extend(sentences)

@@ -1,0 +1,182 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The network configuration: the original's keys and ours, checked. Unknown keys are the runtime's business."""
+
+from __future__ import annotations
+
+import ipaddress
+import typing as t
+from dataclasses import dataclass, field
+
+from ..errors import InvalidConfig
+
+ROUTER: t.Final = "router"
+GATEWAY: t.Final = "gateway"
+EVERYWHERE: t.Final = "0.0.0.0/0"
+_UNSPECIFIED: t.Final = "0.0.0.0"  # as `gw`: the host's gateway NIC
+_MTU_RANGE: t.Final = (68, 65535)  # IPv4's minimum; the link's own maximum is the kernel's to check
+
+_T = t.TypeVar("_T")
+Json = t.Mapping[str, t.Any]
+
+
+@dataclass(frozen=True)
+class ConfRoute:
+    """An item of ipam.routes: `dst` a network, `gw` an address, 0.0.0.0 (the host's gateway NIC) or "" (not given)."""
+
+    dst: str
+    gw: str = ""
+
+    @property
+    def via_host(self) -> bool:
+        return self.gw == _UNSPECIFIED
+
+
+@dataclass(frozen=True)
+class NetConf:
+    """What an ADD wants to know. `vxnets` empty: any of the agent's."""
+
+    is_gateway: bool = False
+    ip_masq: bool = False
+    routes: tuple[ConfRoute, ...] = ()
+    default_route: str = ROUTER
+    mtu: t.Optional[int] = None
+    vxnets: tuple[str, ...] = ()
+    dns: Json = field(default_factory=dict)
+    previous: t.Optional[dict[str, t.Any]] = None
+
+
+def parse(config: Json, bindaddr: str) -> NetConf:
+    """The configuration of an ADD to the agent that serves `bindaddr`.
+
+    Raises `InvalidConfig`, which names the field and what to write instead.
+    """
+    _get(config, "type", str, "")
+    _check_bindaddr(_get(config, "args", dict, {}), bindaddr)
+    ipam = _get(config, "ipam", dict, {})
+    conf = NetConf(
+        is_gateway=_get(config, "isGateway", bool, False),
+        ip_masq=_get(config, "ipMasq", bool, False),
+        routes=tuple(
+            _route(item, f"ipam.routes[{i}]") for i, item in enumerate(_get(ipam, "routes", list, [], "ipam."))
+        ),
+        default_route=_get(config, "defaultRoute", str, ROUTER),
+        mtu=_mtu(config),
+        vxnets=_vxnets(config),
+        dns=_dns(_get(config, "dns", dict, {})),
+        previous=_previous(config),
+    )
+    if conf.default_route not in (ROUTER, GATEWAY):
+        raise InvalidConfig(
+            f'defaultRoute: "{ROUTER}" or "{GATEWAY}" is wanted, not "{ascii(conf.default_route)[1:-1]}"'
+        )
+    if conf.is_gateway and not conf.routes and conf.default_route != GATEWAY:
+        raise InvalidConfig(
+            "isGateway: true needs ipam.routes: name the networks that go through the host there, "
+            'such as "ipam": {"routes": [{"dst": "10.96.0.0/12"}]} for Kubernetes services'
+        )
+    return conf
+
+
+# -- fields -----------------------------------------------------------------------------------------------------------
+
+_WORDS: t.Final = {str: "text", bool: "true or false", dict: "an object", list: "a list", int: "a whole number"}
+
+
+def _get(config: Json, key: str, kind: type[_T], default: _T, prefix: str = "") -> _T:
+    """The field, the default where it is absent or null."""
+    value = config.get(key)
+    if value is None:
+        return default
+    if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+        raise InvalidConfig(f"{prefix}{key}: {_WORDS[kind]} is wanted, not {_excerpt(value)}")
+    return value
+
+
+def _texts(config: Json, key: str, prefix: str = "") -> tuple[str, ...]:
+    items: list[t.Any] = _get(config, key, list, [], prefix)
+    if not all(isinstance(item, str) for item in items):
+        raise InvalidConfig(f"{prefix}{key}: a list of texts is wanted, not {_excerpt(items)}")
+    return tuple(items)
+
+
+def _excerpt(value: t.Any) -> str:
+    text = ascii(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def _mtu(config: Json) -> t.Optional[int]:
+    mtu = _get(config, "mtu", int, 0)
+    low, high = _MTU_RANGE
+    if mtu and not low <= mtu <= high:
+        raise InvalidConfig(f"mtu: {low} to {high} is wanted, not {mtu}; leave it out for the NIC's own")
+    return mtu or None
+
+
+def _vxnets(config: Json) -> tuple[str, ...]:
+    one, several = _get(config, "vxnet", str, ""), _texts(config, "vxnets")
+    if one and several:
+        raise InvalidConfig("vxnet and vxnets: write one of the two")
+    return (one,) if one else several
+
+
+def _dns(dns: Json) -> Json:
+    for key in ("nameservers", "search", "options"):
+        _texts(dns, key, "dns.")
+    _get(dns, "domain", str, "", "dns.")
+    return {key: value for key, value in dns.items() if value}
+
+
+def _previous(config: Json) -> t.Optional[dict[str, t.Any]]:
+    previous: dict[str, t.Any] = _get(config, "prevResult", dict, {})
+    for key in ("interfaces", "ips", "routes"):
+        _get(previous, key, list, [], "prevResult.")
+    _get(previous, "dns", dict, {}, "prevResult.")
+    return previous or None
+
+
+# -- addresses --------------------------------------------------------------------------------------------------------
+
+
+def _route(item: t.Any, where: str) -> ConfRoute:
+    if not isinstance(item, dict):
+        raise InvalidConfig(f'{where}: an object is wanted, such as {{"dst": "10.96.0.0/12"}}, not {_excerpt(item)}')
+    dst, gw = _get(item, "dst", str, "", f"{where}."), _get(item, "gw", str, "", f"{where}.")
+    for field_, value in (("dst", dst), ("gw", gw)):
+        if ":" in value:
+            raise InvalidConfig(
+                f"{where}.{field_}: {_excerpt(value)} is IPv6, which QingCloud vxnets do not carry: remove this route"
+            )
+    try:
+        network = ipaddress.IPv4Network(dst, strict=False) if "/" in dst else None
+    except ValueError:
+        network = None
+    if network is None:
+        raise InvalidConfig(f"{where}.dst: a network such as 10.96.0.0/12 is wanted, not {_excerpt(dst)}")
+    try:
+        gateway = str(ipaddress.IPv4Address(gw)) if gw else ""
+    except ValueError:
+        raise InvalidConfig(
+            f"{where}.gw: an address is wanted, not {_excerpt(gw)}; leave it out for the host's gateway NIC"
+        ) from None
+    return ConfRoute(str(network), gateway)
+
+
+def _check_bindaddr(args: Json, own: str) -> None:
+    """args.BindAddr in any letter case, as the original read it; it must name this agent."""
+    for key in args:
+        if key.lower() == "bindaddr":
+            named = _get(args, key, str, "", "args.")
+            if named and not _same_address(named, own):
+                raise InvalidConfig(
+                    f"args.{key}: {_excerpt(named)} is not this node's agent: write {own}, or leave it out"
+                )
+
+
+def _same_address(named: str, own: str) -> bool:
+    """An agent bound to every address is meant by any address with its port."""
+    if named == own:
+        return True
+    (named_host, _, named_port), (own_host, _, own_port) = named.rpartition(":"), own.rpartition(":")
+    loopback = ("localhost", "127.0.0.1")
+    same_host = own_host in ("", _UNSPECIFIED) or (named_host in loopback and own_host in loopback)
+    return named_port == own_port and same_host

@@ -1,0 +1,41 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Whether a descriptor is a pod's network namespace."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import typing as t
+from pathlib import Path
+
+from . import spec
+from .spec import CniError
+
+# linux/nsfs.h, linux/sched.h
+_NS_GET_NSTYPE: t.Final = 0xB703
+_CLONE_NEWNET: t.Final = 0x40000000
+
+Identity = tuple[int, int]  # device and inode
+
+
+def own() -> Identity:
+    """The host's: that of this process' first thread, wherever helper threads are."""
+    return _identity(Path("/proc/self/ns/net").stat())
+
+
+def inode(netns: int, host: Identity) -> int:
+    """The inode of a pod's netns. Raises `CniError` (8) where the descriptor is none, or the host's own."""
+    try:
+        is_netns = fcntl.ioctl(netns, _NS_GET_NSTYPE) == _CLONE_NEWNET
+    except OSError:
+        is_netns = False
+    if not is_netns:
+        raise CniError(spec.BAD_NETNS, "CNI_NETNS is not a network namespace")
+    status = os.fstat(netns)
+    if _identity(status) == host:
+        raise CniError(spec.BAD_NETNS, "plugin's netns and netns from CNI_NETNS should not be the same")
+    return status.st_ino
+
+
+def _identity(status: os.stat_result) -> Identity:
+    return status.st_dev, status.st_ino

@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The rim of CNI: a request comes in, an answer goes out, whatever happens in between."""
+
+from __future__ import annotations
+
+import json
+import logging
+import typing as t
+
+from ..errors import HostnicError
+from ..ports import Clock
+from ..wire import Answer, Request
+from . import netconf, netns, skel, spec
+from .locks import HungUp, go_on
+from .ports import Cancelled
+from .skel import Invocation
+from .spec import CniError
+from .verbs import Netns, Verbs, Wait
+
+log = logging.getLogger("hostnic.cni")
+
+
+class Plugin:
+    """Carries out CNI calls; `bindaddr` is what a configuration's args.BindAddr must name."""
+
+    def __init__(
+        self, verbs: Verbs, bindaddr: str, clock: Clock, host: t.Callable[[], netns.Identity] = netns.own
+    ) -> None:
+        self._bindaddr = bindaddr
+        self._clock = clock
+        self._host = host()
+        self._actions = verbs
+        self._verbs: dict[str, t.Callable[[Invocation, Request, t.Optional[int], Wait], str]] = {
+            "ADD": self._add,
+            "DEL": self._delete,
+        }
+
+    def handle(self, request: Request, descriptor: t.Optional[int], cancelled: Cancelled) -> Answer:
+        """Never raises. `descriptor`: the pod's netns, borrowed for the time of the call."""
+        started = self._clock()
+        who, version = _who(request), spec.NEWEST
+        try:
+            if request.verb == skel.VERSION:
+                return Answer(request.request_id, 0, _version(request.stdin))
+            call = skel.validate(request.env, request.stdin)
+            version = call.version
+            go_on(request.deadline, self._clock, cancelled, "the request waited for its turn")
+            stdout = self._verbs[call.verb](call, request, descriptor, Wait(request.deadline, cancelled))
+        except HungUp as error:
+            log.info("%s: %s", who, error)
+            return refusal(request.request_id, error, version)
+        except HostnicError as error:
+            answer = refusal(request.request_id, error, version)
+            log.warning("%s failed with code %d (%s): %s", who, spec.code_of(error), error.kind, error)
+            return answer
+        except Exception as error:
+            log.exception("%s: a defect", who)
+            return refusal(request.request_id, defect(error), version)
+        log.info("%s done in %.0f ms", who, (self._clock() - started) * 1000)
+        return Answer(request.request_id, 0, stdout)
+
+    def _add(self, call: Invocation, request: Request, descriptor: t.Optional[int], wait: Wait) -> str:
+        conf = netconf.parse(call.config, self._bindaddr)
+        if descriptor is None:
+            reason = request.netns_error or "no descriptor came with the request"
+            raise CniError(spec.BAD_NETNS, f"CNI_NETNS {ascii(call.netns)} cannot be opened: {reason}")
+        inside = Netns(descriptor, netns.inode(descriptor, self._host))
+        attached = self._actions.add(call, conf, inside, wait)
+        return json.dumps(spec.result(call.version, attached, conf.previous))
+
+    def _delete(self, call: Invocation, request: Request, descriptor: t.Optional[int], wait: Wait) -> str:
+        inside = None
+        try:
+            if descriptor is not None:
+                inside = Netns(descriptor, netns.inode(descriptor, self._host))
+        except CniError as error:
+            log.info("%s: %s; its NIC is looked for elsewhere", call.key, error)
+        self._actions.delete(call.key, inside, request.asked_at, wait)
+        return ""
+
+
+def refusal(request_id: str, error: HostnicError, version: str = spec.NEWEST) -> Answer:
+    """The answer that carries this error."""
+    return Answer(request_id, 1, json.dumps(spec.error_object(error, version)))
+
+
+def defect(error: Exception) -> HostnicError:
+    """An exception that nobody foresaw, for people: the traceback is in the agent's log."""
+    return CniError(
+        spec.INTERNAL, "a defect of qingagent: journalctl -u qingagent has the traceback", error=type(error).__name__
+    )
+
+
+def _version(stdin: str) -> str:
+    """Echoes the caller's version, as the specification has it, where there is one."""
+    try:
+        asked = json.loads(stdin).get("cniVersion")
+    except (ValueError, RecursionError, AttributeError):
+        asked = None
+    version = asked if isinstance(asked, str) and asked else spec.NEWEST
+    return json.dumps({"cniVersion": version, "supportedVersions": list(spec.SUPPORTED)})
+
+
+def _who(request: Request) -> str:
+    env = request.env
+    return ascii(f"{request.verb} {env.get('CNI_CONTAINERID', '')} {env.get('CNI_IFNAME', '')}")[1:-1]

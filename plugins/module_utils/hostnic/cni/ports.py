@@ -1,0 +1,47 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the verbs need of the pool."""
+
+from __future__ import annotations
+
+import typing as t
+
+from ..model import KnownVxnet, Lease, LeaseKey, Nic
+
+# Whether the caller is gone; asked often, answers at once.
+Cancelled = t.Callable[[], bool]
+
+
+class NicPool(t.Protocol):
+    """Thread-safe; deadlines are seconds of `ports.Clock`."""
+
+    def acquire(
+        self, key: LeaseKey, args: dict[str, str], deadline: float, cancelled: Cancelled, vxnets: tuple[str, ...] = ()
+    ) -> tuple[Nic, bool]:
+        """Reserve a NIC; True where this key held one before. Raises at the deadline or once cancelled."""
+
+    def commit(self, key: LeaseKey, netns_inode: int, ifindex: int) -> None:
+        """The NIC is in the pod and configured."""
+
+    def abort(self, key: LeaseKey, touched_pod: bool) -> None:
+        """ADD failed and the NIC is back in parking."""
+
+    def release(self, key: LeaseKey, returned: bool) -> None:
+        """The attachment is over; `returned`: its link is back in parking, else it was found nowhere."""
+
+    def lease(self, key: LeaseKey) -> t.Optional[Lease]:
+        """None where this attachment holds nothing."""
+
+    def nic(self, nic_id: str) -> t.Optional[Nic]:
+        """None where it is not ours."""
+
+    def vxnet(self, vxnet_id: str) -> KnownVxnet:
+        """From memory; raises `NotFound`."""
+
+    def gateway(self, vxnet_id: str, deadline: float, cancelled: Cancelled) -> str:
+        """The address, without prefix, of the host's foot in this vxnet; may wait for it to be made."""
+
+    def host_address(self) -> str:
+        """The host's primary address, "" where it is not known."""
+
+    def poke(self) -> None:
+        """Have waiters look at `cancelled` again."""

@@ -1,0 +1,123 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Links as the kernel tells them, and how to find one of ours among them."""
+
+from __future__ import annotations
+
+import errno
+import socket
+import struct
+import sys
+import typing as t
+from dataclasses import dataclass
+
+from ..model import Link
+from .encoders import encode
+from .netlink import DUMP, REQUEST, Netlink, Request, attributes
+
+IFF_UP: t.Final = 0x1
+IFF_LOOPBACK: t.Final = 0x8
+IFF_NOARP: t.Final = 0x80
+IFF_PROMISC: t.Final = 0x100
+IFF_ALLMULTI: t.Final = 0x200
+
+RTM_NEWLINK: t.Final = 16
+RTM_DELLINK: t.Final = 17
+_RTM_GETLINK: t.Final = 18
+# RTEXT_FILTER_SKIP_STATS: statistics are most of what the kernel would tell
+_SKIP_STATS: t.Final = 8
+
+# A bridge, a VLAN or a bond carries its NIC's MAC, some even its permanent one, without being the NIC.
+# A real NIC has no kind; a veth stands for one in laboratories.
+_KINDS: t.Final = ("", "veth")
+
+_IFINFO: t.Final = struct.Struct("=BxHiII")
+
+
+@dataclass(frozen=True)
+class Device:
+    """A link in some namespace. `permanent` is empty where the kernel knows none (virtual links)."""
+
+    index: int
+    name: str
+    mac: str
+    permanent: str
+    flags: int
+    mtu: int
+    kind: str
+    alias: bool
+    altnames: tuple[bytes, ...]  # a container may have chosen any bytes
+
+    @property
+    def identity(self) -> str:
+        """The MAC by which the cloud knows it, whatever a container has made of it."""
+        return self.permanent or self.mac
+
+    @property
+    def up(self) -> bool:
+        return bool(self.flags & IFF_UP)
+
+    @property
+    def may_be_a_nic(self) -> bool:
+        return not self.flags & IFF_LOOPBACK and self.kind in _KINDS and bool(self.mac)
+
+    def link(self, place: str) -> Link:
+        return Link(self.identity, self.name, self.index, place, self.up, self.mtu)
+
+
+def parse(body: bytes) -> Device:
+    """A Device from the body of RTM_NEWLINK or RTM_DELLINK."""
+    _family, _type, index, flags, _change = _IFINFO.unpack_from(body)
+    known = dict(attributes(body, _IFINFO.size))
+    return Device(
+        index=index,
+        name=_text(known.get(3, b"")),  # IFLA_IFNAME
+        mac=_mac(known.get(1, b"")),  # IFLA_ADDRESS
+        permanent=_mac(known.get(54, b"")),  # IFLA_PERM_ADDRESS
+        flags=flags,
+        mtu=int.from_bytes(known.get(4, b""), sys.byteorder),  # IFLA_MTU
+        kind=next((_text(value) for key, value in attributes(known.get(18, b"")) if key == 1), ""),  # IFLA_LINKINFO
+        alias=bool(known.get(20)),  # IFLA_IFALIAS
+        altnames=tuple(value.rstrip(bytes(1)) for key, value in attributes(known.get(52, b"")) if key == 53),
+    )
+
+
+def named(channel: Netlink, name: str) -> t.Optional[Device]:
+    """The link that answers to this name, which may be an altname of it."""
+    request = Request(
+        encode("link", _RTM_GETLINK, REQUEST, {}, [("IFLA_IFNAME", name), ("IFLA_EXT_MASK", _SKIP_STATS)]),
+        f"look for link {name}",
+        frozenset((errno.ENODEV,)),
+    )
+    body = channel.ask(request)
+    return parse(body) if body is not None else None
+
+
+def everything(channel: Netlink) -> list[Device]:
+    """Every link of the socket's namespace."""
+    request = Request(
+        encode("link", _RTM_GETLINK, REQUEST | DUMP, {"family": socket.AF_UNSPEC}, [("IFLA_EXT_MASK", _SKIP_STATS)]),
+        "list the links",
+    )
+    return [parse(body) for body in channel.dump(request)]
+
+
+def find(devices: t.Iterable[Device], mac: str) -> t.Optional[Device]:
+    """The NIC with this MAC, by its permanent address where the kernel knows one: that nobody can forge."""
+    candidates = [device for device in devices if device.may_be_a_nic and device.identity == mac]
+    return max(candidates, key=lambda device: bool(device.permanent), default=None)
+
+
+def find_changed(devices: t.Iterable[Device], index: int, name: str) -> t.Optional[Device]:
+    """The NIC of this index and name, where no permanent address can tell that it is another one."""
+    for device in devices:
+        if (device.index, device.name) == (index, name) and device.may_be_a_nic and not device.permanent:
+            return device
+    return None
+
+
+def _text(value: bytes) -> str:
+    return value.rstrip(bytes(1)).decode("utf-8", "backslashreplace")
+
+
+def _mac(value: bytes) -> str:
+    return value.hex(":") if len(value) == 6 and any(value) else ""

@@ -1,0 +1,163 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The nftables table `ip qingcni`: what makes services work for pods whose NICs do not pass the host.
+
+Every rule was tried with packets; the reasons are in docs/datapath.md. The table is replaced in one transaction and
+never absent in between: NAT is decided on a connection's first packet.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import logging
+import re
+import subprocess
+import typing as t
+from dataclasses import dataclass
+
+from ..errors import InvalidConfig, LinkFailed
+
+log = logging.getLogger("hostnic.net")
+
+_TABLE: t.Final = "ip qingcni"
+# within quotes; a name may hold nearly anything else
+_NAME: t.Final = re.compile(r"[A-Za-z0-9_.@+-]{1,15}")
+_TIMEOUT: t.Final = 30.0
+
+# Takes a script, raises LinkFailed.
+Runner = t.Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Ruleset:
+    """What the table says. Networks are CIDRs.
+
+    `vxnets`: every pod vxnet of the cluster, not only those with pods here. `vpc`: what is never masqueraded by
+    `ip_masq`. `gateways`: names of this node's gateway NICs. `primary_is_gateway`: the primary lies in a pod vxnet and
+    serves it. `mark`: the connmark bit of symmetric replies, free of kube-proxy's 0x4000, 0x8000 and portmap's 0x2000.
+    """
+
+    vxnets: tuple[str, ...]
+    vpc: tuple[str, ...] = ()
+    gateways: tuple[str, ...] = ()
+    primary: str = "eth0"
+    primary_is_gateway: bool = False
+    mark: int = 0x100000
+    symmetric_replies: bool = True
+    ip_masq: bool = False
+
+    def text(self) -> str:
+        """The script for `nft -f -`; the same rules give the same text. `InvalidConfig` for a wrong name or network."""
+        chains = [*self._postrouting(), *self._output(), *(self._replies() if self.symmetric_replies else ())]
+        lines = [
+            *_set("vxnets", "ipv4_addr; flags interval", _networks(self.vxnets)),
+            *_set("vpc", "ipv4_addr; flags interval", _networks(self.vpc)),
+            *_set("gateways", "ifname", sorted({_quoted(name) for name in self.gateways})),
+            *chains,
+        ]
+        body = "\n".join(f"\t{line}" for line in lines)
+        return f"table {_TABLE}\ndelete table {_TABLE}\ntable {_TABLE} {{\n{body}\n}}\n"
+
+    def _postrouting(self) -> t.Iterator[str]:
+        primary = _quoted(self.primary)
+        # 110: after kube-proxy's 100, whose chain would be skipped, and its mark kept, if ours came first
+        yield "chain postrouting {"
+        yield "\ttype nat hook postrouting priority 110; policy accept;"
+        yield "\tct status dnat ip saddr @vxnets counter masquerade"
+        yield "\tct status dnat oifname @gateways counter masquerade"
+        if self.primary_is_gateway:
+            yield f"\tct status dnat oifname {primary} ip daddr @vxnets counter masquerade"
+        if self.ip_masq:
+            yield f"\tiifname @gateways ip saddr @vxnets ip daddr != @vpc oifname {primary} counter masquerade"
+        if self.ip_masq and self.primary_is_gateway:
+            yield f"\tiifname {primary} ip saddr @vxnets ip daddr != @vpc oifname {primary} counter masquerade"
+        yield "}"
+
+    def _output(self) -> t.Iterator[str]:
+        # a link's send_redirects=0 does nothing while conf.all says 1: the kernel ORs the two
+        yield "chain output {"
+        yield "\ttype filter hook output priority 0; policy accept;"
+        yield "\toifname @gateways icmp type redirect counter drop"
+        if self.primary_is_gateway:
+            yield f"\toifname {_quoted(self.primary)} ip daddr @vxnets icmp type redirect counter drop"
+        yield "}"
+
+    def _replies(self) -> t.Iterator[str]:
+        bit = f"{self.mark:#x}"
+        yield "chain reply_mark {"
+        yield "\ttype filter hook prerouting priority -150; policy accept;"
+        yield (f"\tiifname {_quoted(self.primary)} ip saddr @vxnets ct direction original ct mark set ct mark or {bit}")
+        yield f"\tiifname @gateways ct direction reply ct mark & {bit} != 0 meta mark set meta mark or {bit}"
+        yield "}"
+        yield "chain reply_route {"
+        yield "\ttype route hook output priority -150; policy accept;"
+        yield f"\tct direction reply ct mark & {bit} != 0 meta mark set meta mark or {bit}"
+        yield "}"
+
+
+def run_nft(script: str) -> None:
+    """`nft -f -` in this process's namespace, as one transaction."""
+    try:
+        done = subprocess.run(
+            ["nft", "-f", "-"], input=script, capture_output=True, text=True, timeout=_TIMEOUT, check=False
+        )
+    except FileNotFoundError as error:
+        raise LinkFailed("nft is not installed: install the nftables package, services need it") from error
+    except subprocess.TimeoutExpired as error:
+        raise LinkFailed(f"nft gave no answer within {_TIMEOUT:.0f} s") from error
+    if done.returncode != 0:
+        raise LinkFailed(f"nft refused the table {_TABLE}: {done.stderr.strip()[:500]}")
+
+
+class NftTable:
+    """Keeps the table as it should be: at start, on change, and never in the way of a pod."""
+
+    def __init__(self, run: Runner = run_nft) -> None:
+        self._run = run
+        self._applied: t.Optional[str] = None
+
+    def apply(self, rules: Ruleset) -> bool:
+        """Whether the table was replaced: not where this object has applied the same before."""
+        text = rules.text()
+        if text == self._applied:
+            return False
+        self._run(text)
+        self._applied = text
+        log.info("nftables table %s replaced, gateways: %s", _TABLE, ", ".join(rules.gateways) or "none")
+        return True
+
+    def present(self) -> bool:
+        """Whether the table is there; where someone has flushed it away, the next `apply` brings it back."""
+        try:
+            self._run(f"list table {_TABLE}\n")
+        except LinkFailed:
+            self._applied = None
+            return False
+        return True
+
+    def delete(self) -> None:
+        """Also where it is not there."""
+        self._run(f"table {_TABLE}\ndelete table {_TABLE}\n")
+        self._applied = None
+
+
+def _set(name: str, of: str, elements: t.Sequence[str]) -> t.Iterator[str]:
+    yield f"set {name} {{"
+    yield f"\ttype {of};"
+    if elements:  # an empty list is a syntax error
+        yield f"\telements = {{ {', '.join(elements)} }}"
+    yield "}"
+
+
+def _networks(networks: t.Iterable[str]) -> list[str]:
+    """Merged: nft refuses intervals that overlap."""
+    try:
+        parsed = [ipaddress.IPv4Network(network) for network in networks]
+    except ValueError as error:
+        raise InvalidConfig(f"not an IPv4 network: {error}") from error
+    return [str(network) for network in ipaddress.collapse_addresses(parsed)]
+
+
+def _quoted(name: str) -> str:
+    if not _NAME.fullmatch(name):
+        raise InvalidConfig(f"{name!r} cannot be used as a link's name in nftables: use letters, digits, '.', '_', '-'")
+    return f'"{name}"'

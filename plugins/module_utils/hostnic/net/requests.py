@@ -1,0 +1,135 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The messages that change links, addresses, routes and rules, each with the sentence that says what it is for."""
+
+from __future__ import annotations
+
+import errno
+import ipaddress
+import socket
+import typing as t
+
+from ..errors import LinkFailed
+from ..model import Route
+from .devices import IFF_UP, RTM_NEWLINK
+from .encoders import encode
+from .netlink import ACK, CREATE, EXCL, REPLACE, REQUEST, Request
+
+_RTM_NEWADDR: t.Final = 20
+_RTM_DELADDR: t.Final = 21
+_RTM_NEWROUTE: t.Final = 24
+_RTM_DELLINKPROP: t.Final = 109
+_RTPROT_STATIC: t.Final = 4
+_RTN_UNICAST: t.Final = 1
+_SCOPE_LINK: t.Final = 253
+MAIN: t.Final = 254
+
+
+def set_link(
+    index: int,
+    purpose: str,
+    *,
+    netns: t.Optional[int] = None,
+    name: t.Optional[str] = None,
+    mac: t.Optional[str] = None,
+    mtu: t.Optional[int] = None,
+    up: t.Optional[bool] = None,
+    clear: int = 0,
+    no_alias: bool = False,
+    conf: t.Optional[dict[str, int]] = None,
+) -> Request:
+    """RTM_NEWLINK of an existing link; what is None stays. `clear`: interface flags to take away besides.
+
+    `netns` moves the link into the namespace of this descriptor *before* the kernel looks at all the rest, so a refusal
+    of the rest leaves it moved. `conf`: accept_redirects, arp_notify of the link's IPv4 configuration.
+    """
+    attributes: list[tuple[str, t.Any]] = []
+    if netns is not None:
+        attributes.append(("IFLA_NET_NS_FD", netns))
+    if name is not None:
+        attributes.append(("IFLA_IFNAME", name))
+    if mac is not None:
+        attributes.append(("IFLA_ADDRESS", mac))
+    if mtu is not None:
+        attributes.append(("IFLA_MTU", mtu))
+    if no_alias:
+        attributes.append(("IFLA_IFALIAS", ""))
+    if conf is not None:
+        inet = {"attrs": [("IFLA_INET_CONF", {"attrs": list(conf.items())})]}
+        attributes.append(("IFLA_AF_SPEC", {"attrs": [("AF_INET", inet)]}))
+    change = clear | (IFF_UP if up is not None else 0)
+    fields = {"index": index, "flags": IFF_UP if up else 0, "change": change}
+    return Request(encode("link", RTM_NEWLINK, REQUEST | ACK, fields, attributes), purpose)
+
+
+def drop_altnames(index: int, altnames: t.Sequence[bytes], purpose: str) -> Request:
+    """They survive a move, and would collide in the next namespace."""
+    names = {"attrs": [("IFLA_ALT_IFNAME", name) for name in altnames]}
+    return Request(
+        encode("link", _RTM_DELLINKPROP, REQUEST | ACK | EXCL, {"index": index}, [("IFLA_PROP_LIST", names)]), purpose
+    )
+
+
+def add_address(index: int, address: str, tolerate: frozenset[int] = frozenset()) -> Request:
+    """`address` with its prefix length; the network's broadcast address is set too."""
+    interface = _interface(address)
+    return Request(
+        encode("address", _RTM_NEWADDR, REQUEST | ACK | CREATE | EXCL, *_address(index, interface)),
+        f"give it the address {address}",
+        tolerate,
+    )
+
+
+def drop_address(index: int, address: str) -> Request:
+    """The exact address with its prefix length."""
+    return Request(
+        encode("address", _RTM_DELADDR, REQUEST | ACK, *_address(index, _interface(address))),
+        f"take the address {address} away",
+        frozenset((errno.EADDRNOTAVAIL,)),
+    )
+
+
+def add_route(index: int, route: Route) -> Request:
+    """In the main table. A route that is there already stays: the first one wins, as in the reference plugins."""
+    return _route(index, route, MAIN, EXCL, frozenset((errno.EEXIST,)))
+
+
+def replace_route(index: int, route: Route, table: int) -> Request:
+    return _route(index, route, table, REPLACE, frozenset())
+
+
+def _route(index: int, route: Route, table: int, flag: int, tolerate: frozenset[int]) -> Request:
+    text = f"{route.dst} via {route.via}" if route.via else route.dst
+    try:
+        network = ipaddress.IPv4Network(route.dst)
+    except ValueError as error:
+        raise LinkFailed(f"cannot add the route {text}: {error}") from error
+    attributes: list[tuple[str, t.Any]] = [("RTA_OIF", index), ("RTA_TABLE", table)]
+    if network.prefixlen:
+        attributes.append(("RTA_DST", str(network.network_address)))
+    if route.via:
+        attributes.append(("RTA_GATEWAY", route.via))
+    fields = {
+        "family": socket.AF_INET,
+        "dst_len": network.prefixlen,
+        "table": min(table, 255),
+        "proto": _RTPROT_STATIC,
+        "scope": 0 if route.via else _SCOPE_LINK,
+        "type": _RTN_UNICAST,
+    }
+    data = encode("route", _RTM_NEWROUTE, REQUEST | ACK | CREATE | flag, fields, attributes)
+    return Request(data, f"add the route {text}", tolerate)
+
+
+def _interface(address: str) -> ipaddress.IPv4Interface:
+    try:
+        return ipaddress.IPv4Interface(address)
+    except ValueError as error:
+        raise LinkFailed(f"{address!r} is no IPv4 address with a prefix length: {error}") from error
+
+
+def _address(index: int, interface: ipaddress.IPv4Interface) -> tuple[dict[str, int], list[tuple[str, t.Any]]]:
+    fields = {"family": socket.AF_INET, "prefixlen": interface.network.prefixlen, "index": index}
+    attributes = [("IFA_LOCAL", str(interface.ip)), ("IFA_ADDRESS", str(interface.ip))]
+    if interface.network.prefixlen < 31:
+        attributes.append(("IFA_BROADCAST", str(interface.network.broadcast_address)))
+    return fields, attributes
