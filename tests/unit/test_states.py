@@ -3,9 +3,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from hostnic.states import EDGES, IllegalTransition, State, check
+from tests.support.state_page import page
 
 
 def test_each_edge_stands_once_for_each_trigger() -> None:
@@ -24,3 +27,7 @@ def test_an_edge_that_is_not_in_the_table_raises() -> None:
         check(State.IN_USE, State.READY)
     with pytest.raises(IllegalTransition, match="from nothing to IN_USE"):
         check(None, State.IN_USE)
+
+
+def test_the_page_is_drawn_from_the_table() -> None:
+    assert Path(__file__).parents[2].joinpath("docs/states.md").read_text() == page(), "python -m tests.support.state_page > docs/states.md"

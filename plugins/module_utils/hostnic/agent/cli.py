@@ -13,7 +13,6 @@ from dataclasses import fields
 from pathlib import Path
 
 from .. import config, wire
-from .. import settings as loading
 from ..errors import HostnicError
 from ..net import named
 from . import questions, service
@@ -65,9 +64,9 @@ def _parser() -> argparse.ArgumentParser:
 def _start(arguments: argparse.Namespace) -> None:
     names = {option.name: option.metadata["key"] for option in fields(config.Settings)}
     flags = {names[name]: value for name, value in vars(arguments).items() if name in names}
-    settings, origins = loading.load(flags, os.environ, Path.cwd(), arguments.config)
+    settings, origins = config.load(flags, os.environ, Path.cwd(), arguments.config)
     logging.basicConfig(stream=sys.stderr, level=LEVELS[settings.loglevel], format=LOG_FORMAT)
-    service.run(settings, origins, loading.instance_id(), os.environ)
+    service.run(settings, origins, config.instance_id(), os.environ)
 
 
 def _parking(_: argparse.Namespace) -> None:

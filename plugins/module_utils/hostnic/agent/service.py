@@ -16,7 +16,7 @@ from ..cni.plugin import Plugin
 from ..cni.verbs import Verbs
 from ..config import Settings
 from ..engine import Engine
-from ..net.guard import HostGuard
+from ..net.guard import ManagerGuard
 from ..net.links import KernelLinks
 from ..net.monitor import LinkMonitor
 from ..store.sqlite import SqliteStore
@@ -49,7 +49,7 @@ def run(settings: Settings, origins: t.Mapping[str, str], instance_id: str, envi
         boot_id=boot_id,
         cloud=connect(settings, origins=origins),
         links=links,
-        guard=HostGuard(),
+        guard=ManagerGuard(),
         store=SqliteStore(settings.statedir),
         clock=wire.boottime,
     )
