@@ -77,6 +77,11 @@ conf_dirs:
   elements: str
   returned: success
   sample: [/etc/cni/net.d]
+missing:
+  description: Those of RV(bin_dirs) and RV(conf_dirs) that do not exist yet.
+  type: list
+  elements: str
+  returned: success
 rivals:
   description: Configurations that sort before O(conf_name), so that runtimes would use them.
   type: list
@@ -98,6 +103,7 @@ plugins:
 
 import typing as t
 from dataclasses import asdict
+from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
 
@@ -125,11 +131,14 @@ def main() -> None:
     wanted = module.params
     fixed = runtimes.Runtime("fixed", tuple(wanted["bin_dirs"]), wanted["conf_dir"]) if wanted["conf_dir"] else None
     found = runtimes.find(wanted["conf_name"], output, fixed=fixed)
+    bin_dirs = list(dict.fromkeys(runtime.bin_dirs[0] for runtime in found.runtimes))
+    conf_dirs = list(dict.fromkeys(runtime.conf_dir for runtime in found.runtimes))
     module.exit_json(
         changed=False,
         runtimes=[asdict(runtime) for runtime in found.runtimes],
-        bin_dirs=list(dict.fromkeys(runtime.bin_dirs[0] for runtime in found.runtimes)),
-        conf_dirs=list(dict.fromkeys(runtime.conf_dir for runtime in found.runtimes)),
+        bin_dirs=bin_dirs,
+        conf_dirs=conf_dirs,
+        missing=[path for path in [*bin_dirs, *conf_dirs] if not Path(path).is_dir()],
         rivals=found.rivals,
         others=found.others,
         plugins=found.plugins,

@@ -41,7 +41,7 @@ class HttpService:
         self._server = _Server((host, int(port)), answer)
         self.address = f"{host}:{self._server.server_address[1]}"
         self._thread = threading.Thread(
-            target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, name="emulator-http", daemon=True
+            target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, name="emulator-http", daemon=True
         )
 
     def start(self) -> None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.lab.errors import LabError
-from tests.lab.image import IMAGE
+from tests.lab.image import IMAGE, PAUSE
 from tests.lab.wait import until
 
 # grpc reads them when it is imported: no handlers around fork(), no chatter of its core.
@@ -123,7 +123,7 @@ class Cri:
         container = m.ContainerConfig(
             metadata=m.ContainerMetadata(name="workload"),
             image=m.ImageSpec(image=IMAGE),
-            command=["/bin/sleep", "2147483647"],
+            command=[PAUSE],
         )
         request = m.CreateContainerRequest(pod_sandbox_id=sandbox, config=container, sandbox_config=config)
         created = str(self._call("CreateContainer", request).container_id)

@@ -114,7 +114,7 @@ class Machine:
         """In all of the node's namespaces, without SSH."""
         return run(["nsenter", "--target", str(init.pid), "--all", "--", *argv], check=False, timeout=30)
 
-    def halt(self, seconds: float = 20) -> None:
+    def halt(self, seconds: float = 15) -> None:
         """As a user would, then as nspawn would, then by force."""
         init = self.init()
         if init:

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from hostnic import wire
 from hostnic.errors import HostnicError, LinkFailed, NotFound, PoolEmpty
-from hostnic.model import KnownVxnet, Lease, LeaseKey, Link, Nic, PodLink
+from hostnic.model import KnownVxnet, Lease, LeaseKey, Nic, PodLink
 from hostnic.states import State
 
 VXNET = KnownVxnet("vxnet-a", "172.16.1.0/24", "172.16.1.1", "rtr-1")
@@ -34,6 +34,7 @@ class ScriptedPool:
         self.leases: dict[LeaseKey, Lease] = {}
         self.nics: dict[str, Nic] = {}
         self.waiting = threading.Event()
+        self.after_acquire: t.Callable[[], None] = lambda: None
         self.pokes = 0
         self._changed = threading.Condition()
 
@@ -63,6 +64,7 @@ class ScriptedPool:
             taken = replace(self.supply.pop(0), state=State.RESERVED)
             self.nics[taken.nic_id] = taken
             self.leases[key] = Lease(key.network, key.container_id, key.ifname, taken.nic_id, self.clock(), args=args)
+            self.after_acquire()
             return taken, False
 
     def commit(self, key: LeaseKey, netns_inode: int, ifindex: int) -> None:
@@ -162,21 +164,6 @@ class ScriptedLinks:
 
     def in_pod(self, mac: str, netns: int, ifname: str) -> bool:
         return self.places.get(mac) == (netns, ifname)
-
-    def list(self) -> list[Link]:
-        raise NotImplementedError
-
-    def park(self, mac: str) -> Link:
-        raise NotImplementedError
-
-    def host_gateway(self, mac: str, name: str, address: str) -> Link:
-        raise NotImplementedError
-
-    def default_route_link(self) -> t.Optional[str]:
-        raise NotImplementedError
-
-    def flush(self, address: str) -> None:
-        raise NotImplementedError
 
 
 def eventually(condition: t.Callable[[], t.Any], within: float = 10.0) -> None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The whole adapter against the emulated cloud: each action, each refusal, each way of losing an answer."""
+"""Each action of the adapter against the emulated cloud: the life of a NIC, filters, networks."""
 
 from __future__ import annotations
 
@@ -10,78 +10,24 @@ from pathlib import Path
 import pytest
 
 from hostnic import errors
-from hostnic.cloud.build import connect
-from hostnic.cloud.limiter import RateLimiter
-from hostnic.cloud.qingcloud import QingCloud
-from hostnic.config import Settings
 from hostnic.model import CloudNic, Vxnet
 from hostnic.ports import Cloud
-from tests.emulator import Emulator, ManualClock
-from tests.emulator import Settings as CloudSettings
-
-HERE, THERE = "i-0a1b2c3d", "i-other000"
-NAME = f"qingcni_{HERE}"
-WORLD: t.Final = {
-    "zone": "pek3a",
-    "access_keys": [{"access_key_id": "AK", "secret_access_key": "SK", "owner": "usr-00000001"}],
-    "routers": [{"router_id": "rtr-1", "vpc_network": "192.168.0.0/16", "owner": "usr-00000001"}],
-    "vxnets": [
-        {"vxnet_id": "vxnet-a", "ip_network": "192.168.1.0/24", "router_id": "rtr-1", "owner": "usr-00000001"},
-        {"vxnet_id": "vxnet-b", "ip_network": "192.168.2.0/23", "router_id": "rtr-1", "owner": "usr-00000001"},
-        {"vxnet_id": "vxnet-lone", "owner": "usr-00000001"},
-        {"vxnet_id": "vxnet-0", "vxnet_type": 2, "owner": "usr-00000001"},
-    ],
-    "instances": [
-        {"instance_id": HERE, "primary": {"vxnet_id": "vxnet-a"}, "owner": "usr-00000001"},
-        {"instance_id": THERE, "primary": {"vxnet_id": "vxnet-a"}, "owner": "usr-00000001"},
-    ],
-}
-
-
-class World:
-    """The emulator with `settings`, and how to get a client of it."""
-
-    def __init__(self, directory: Path, **settings: t.Any) -> None:
-        self.clock = ManualClock()
-        self.emulator = Emulator(CloudSettings().changed(settings), world=WORLD, clock=self.clock)
-        self._directory = directory
-        self.slept: list[float] = []
-
-    def client(self, text: str = "qy_access_key_id: AK\nqy_secret_access_key: SK\n", **more: t.Any) -> QingCloud:
-        host, port = self.emulator.url.rpartition("/")[2].split(":")
-        meta = self.emulator.metadata_url.rpartition(":")[2]
-        path = self._directory / "client.yaml"
-        path.write_text(
-            f"{text}host: '{host}'\nport: {port}\nprotocol: http\nuri: /iaas\nzone: pek3a\nconnection_timeout: 5\n"
-            f"credential_proxy_host: '127.0.0.1'\ncredential_proxy_port: {meta}\n"
-        )
-        path.chmod(0o600)
-        arguments = {"limiter": RateLimiter(1e6, 1000), "sleep": self.slept.append, **more}
-        return connect(Settings(access_file=str(path)), **arguments)
-
-    def fault(self, action: str, kind: str, **more: t.Any) -> None:
-        self.emulator.faults.order({"action": action, "kind": kind, **more})
-
-    def calls(self, action: str) -> int:
-        return int(self.emulator.counters.to_dict()["calls"].get(action, 0))
-
-    def count(self) -> int:
-        return len(self.emulator.cloud.nics)
+from tests.support.emulated_cloud import HERE, NAME, EmulatedCloud
 
 
 @pytest.fixture
-def make(tmp_path: Path) -> t.Iterator[t.Callable[..., World]]:
+def make(tmp_path: Path) -> t.Iterator[t.Callable[..., EmulatedCloud]]:
     with contextlib.ExitStack() as stack:
 
-        def made(**settings: t.Any) -> World:
-            world = World(tmp_path, **settings)
+        def made(**settings: t.Any) -> EmulatedCloud:
+            world = EmulatedCloud(tmp_path, **settings)
             stack.enter_context(world.emulator)
             return world
 
         yield made
 
 
-Make = t.Callable[..., World]
+Make = t.Callable[..., EmulatedCloud]
 
 
 def ids(nics: t.Iterable[CloudNic]) -> list[str]:
@@ -261,200 +207,3 @@ def test_base_network_is_asked_for_again(make: Make) -> None:
 
 def test_zones(make: Make) -> None:
     assert make().client().describe_zones() == {"pek3a": "active"}
-
-
-# -- refusals ----------------------------------------------------------------------------------------------------------
-
-
-def refusal(cloud: QingCloud, count: int = 1) -> errors.HostnicError:
-    with pytest.raises(errors.HostnicError) as caught:
-        cloud.create_nics("vxnet-a", count, NAME)
-    error = caught.value
-    assert error.details["action"] == "CreateNics"
-    assert "SK" not in error.message.split()
-    return error
-
-
-@pytest.mark.parametrize("code", [2500, 1400, 5200])
-def test_full_vxnet(make: Make, code: int) -> None:
-    cloud = make(vxnet_full_code=code).client()
-    cloud.create_nics("vxnet-a", 240, NAME)
-    assert isinstance(refusal(cloud, 20), errors.VxnetFull)
-
-
-def test_quota_of_the_account(make: Make) -> None:
-    error = refusal(make(nics_per_account=3).client(), 4)
-    assert isinstance(error, errors.QuotaExceeded)
-    assert error.details["scope"] == "account"
-
-
-def test_quota_of_the_day(make: Make) -> None:
-    cloud = make(calls_per_day=1).client()
-    cloud.describe_zones()
-    error = refusal(cloud)
-    assert isinstance(error, errors.QuotaExceeded)
-    assert error.details["scope"] == "day"
-
-
-def test_limit_of_the_instance(make: Make) -> None:
-    cloud = make(nics_per_instance=3).client()
-    made = cloud.create_nics("vxnet-a", 3, NAME)
-    with pytest.raises(errors.QuotaExceeded) as caught:
-        cloud.attach_nics(ids(made), HERE)
-    assert caught.value.details["scope"] == "instance"
-
-
-def test_rate_limit_is_not_answered_with_more_calls(make: Make) -> None:
-    world = make(rate_per_second=1.0, rate_burst=1)
-    cloud = world.client()
-    cloud.describe_zones()
-    with pytest.raises(errors.RateLimited):
-        cloud.describe_nics(name=NAME)
-    assert world.calls("DescribeNics") == 1
-    assert world.slept == []
-
-
-def test_busy_and_updating(make: Make) -> None:
-    world = make()
-    cloud = world.client()
-    for code, ambiguous in ((5000, True), (5100, True), (5300, False)):
-        world.fault("CreateNics", "ret_code", ret_code=code, message="ServerBusy, later")
-        error = refusal(cloud)
-        assert isinstance(error, errors.Busy)
-        assert error.ambiguous is ambiguous
-    assert world.calls("CreateNics") == 3
-
-
-def test_wrong_secret_wrong_zone(make: Make) -> None:
-    world = make()
-    error = refusal(world.client("qy_access_key_id: AK\nqy_secret_access_key: WRONG\n"))
-    assert isinstance(error, errors.AuthFailed)
-    assert "check qy_access_key_id in " in error.message
-    assert "WRONG" not in error.message
-    cloud = world.client(origins={"zone": "--zone"})
-    assert cloud.describe_zones() == {"pek3a": "active"}
-
-
-def test_not_running_not_ours_not_there(make: Make) -> None:
-    world = make()
-    cloud = world.client()
-    (made,) = cloud.create_nics("vxnet-a", 1, NAME)
-    with pytest.raises(errors.NotFound):
-        cloud.attach_nics([made.nic_id], "i-none0000")
-    with pytest.raises(errors.NotFound):
-        cloud.create_nics("vxnet-none", 1, NAME)
-    world.emulator.cloud.instances[HERE].status = "stopped"
-    with pytest.raises(errors.Denied, match="is not running"):
-        cloud.attach_nics([made.nic_id], HERE)
-
-
-# -- lost answers ------------------------------------------------------------------------------------------------------
-
-
-def test_answer_lost_after_the_work(make: Make) -> None:
-    """The trap of the SDK's own retry: one NIC is made, the caller is told that it does not know."""
-    world = make()
-    before = world.count()
-    world.fault("CreateNics", "drop_reply")
-    error = refusal(world.client())
-    assert isinstance(error, errors.Unreachable)
-    assert error.ambiguous
-    assert world.count() == before + 1
-    assert len(world.client().describe_nics(name=NAME)) == 1
-
-
-@pytest.mark.parametrize("when", ["before", "after"])
-def test_bad_gateway_may_hide_the_work(make: Make, when: str) -> None:
-    world = make()
-    before = world.count()
-    world.fault("CreateNics", "http_status", status=502, when=when)
-    error = refusal(world.client())
-    assert isinstance(error, errors.Unreachable)
-    assert error.ambiguous
-    assert world.count() == before + (1 if when == "after" else 0)
-
-
-def test_internal_error_after_the_work(make: Make) -> None:
-    world = make()
-    before = world.count()
-    world.fault("CreateNics", "ret_code", ret_code=5000, when="after")
-    assert refusal(world.client()).ambiguous
-    assert (world.count(), world.calls("CreateNics")) == (before + 1, 1)
-
-
-def test_reads_are_tried_again(make: Make) -> None:
-    world = make()
-    cloud = world.client()
-    world.fault("DescribeNics", "drop_reply")
-    world.fault("DescribeNics", "ret_code", ret_code=5100, skip=1)
-    world.fault("DescribeNics", "http_status", status=503, skip=2)
-    assert cloud.describe_nics(name=NAME) == []
-    assert world.calls("DescribeNics") == 4
-    assert len(world.slept) == 3
-    world.fault("DescribeNics", "http_status", status=503, count=None)
-    with pytest.raises(errors.Unreachable, match="HTTP status 503"):
-        cloud.describe_nics(name=NAME)
-    assert world.calls("DescribeNics") == 8
-
-
-@pytest.mark.parametrize("action", ["AttachNics", "DetachNics", "DeleteNics", "ModifyNicAttributes"])
-def test_writes_are_sent_once(make: Make, action: str) -> None:
-    world = make()
-    cloud = world.client()
-    (made,) = cloud.create_nics("vxnet-a", 1, NAME)
-    world.fault(action, "http_status", status=503, count=None)
-    calls: dict[str, t.Callable[[], object]] = {
-        "AttachNics": lambda: cloud.attach_nics([made.nic_id], HERE),
-        "DetachNics": lambda: cloud.detach_nics([made.nic_id]),
-        "DeleteNics": lambda: cloud.delete_nics([made.nic_id]),
-        "ModifyNicAttributes": lambda: cloud.allow_foreign_sources(made.nic_id),
-    }
-    with pytest.raises(errors.Unreachable):
-        calls[action]()
-    assert world.calls(action) == 1
-
-
-def test_what_was_just_made_may_not_be_seen_yet(make: Make) -> None:
-    world = make(describe_lag=5.0)
-    cloud = world.client()
-    made = cloud.create_nics("vxnet-a", 1, NAME)
-    assert cloud.describe_nics(name=NAME) == []
-    world.emulator.advance(6)
-    assert cloud.describe_nics(name=NAME) == made
-
-
-# -- the role ----------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("body", ["by_accept", "double", "plain"])
-def test_role_of_the_instance(make: Make, body: str) -> None:
-    world = make(metadata_body=body, iam_signature_version="2")
-    world.emulator.cloud.set_role(HERE, "cni")
-    cloud = world.client("", wall=world.clock.now)
-    assert len(cloud.create_nics("vxnet-a", 1, NAME)) == 1
-
-
-def test_role_key_does_not_end_with_the_hour(make: Make) -> None:
-    world = make()
-    world.emulator.cloud.set_role(HERE, "cni")
-    cloud = world.client("", wall=world.clock.now)
-    for _ in range(4):
-        cloud.describe_zones()
-        world.emulator.advance(1800)
-
-
-def test_role_key_that_is_refused_is_fetched_again(make: Make) -> None:
-    world = make()
-    world.emulator.cloud.set_role(HERE, "cni")
-    cloud = world.client("", wall=world.clock.now)
-    cloud.describe_zones()
-    (key,) = [key for key in world.emulator.cloud.access_keys.values() if key.token]
-    key.token = "another"
-    cloud.create_nics("vxnet-a", 1, NAME)
-
-
-def test_no_role_is_a_sentence(make: Make) -> None:
-    error = refusal(make().client(""))
-    assert isinstance(error, errors.AuthFailed)
-    assert "no IAM role: put qy_access_key_id" in error.message
-    assert not error.ambiguous

@@ -21,9 +21,13 @@ def soon(seconds: float = 10.0) -> float:
 
 def test_one_at_a_time_per_key_and_no_waiting_for_others() -> None:
     locks = KeyedLocks(wire.boottime)
-    with locks.hold("a", soon(), never), locks.hold("b", soon(), never):
-        with pytest.raises(Timeout, match="worked on a"), locks.hold("a", soon(0.02), never):
-            pass
+    with (
+        locks.hold("a", soon(), never),
+        locks.hold("b", soon(), never),
+        pytest.raises(Timeout, match="worked on a"),
+        locks.hold("a", soon(0.02), never),
+    ):
+        pass
     with locks.hold("a", soon(), never):
         pass
 
@@ -55,7 +59,13 @@ def test_who_hangs_up_stops_waiting_at_once(kind: str) -> None:
         thread = threading.Thread(target=wait)
         thread.start()
         gone.set()
-        eventually(lambda: (locks.poke(), turnstile.poke(), caught.is_set())[2])
+
+        def woken() -> bool:
+            locks.poke()
+            turnstile.poke()
+            return caught.is_set()
+
+        eventually(woken)
         thread.join(10)
     with turnstile.hold(soon(0.02), never):
         pass  # its place in the queue is gone as well

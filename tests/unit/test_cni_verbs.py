@@ -191,14 +191,7 @@ def test_who_hangs_up_while_waiting_for_a_nic_gets_none() -> None:
 
 
 def test_who_hangs_up_before_the_move_leaves_the_nic_ready(bench: Bench) -> None:
-    acquire = bench.pool.acquire
-
-    def acquire_and_leave(*args: t.Any) -> t.Any:
-        taken = acquire(*args)
-        bench.gone.set()
-        return taken
-
-    bench.pool.acquire = acquire_and_leave  # type: ignore[method-assign]
+    bench.pool.after_acquire = bench.gone.set
     with pytest.raises(HungUp):
         bench.add()
     assert bench.links.calls == []
@@ -214,11 +207,10 @@ def test_who_hangs_up_during_the_move_has_it_undone(bench: Bench) -> None:
 
 
 def test_time_that_ran_out_before_the_move_leaves_the_nic_ready(bench: Bench) -> None:
-    now = wire.boottime()
-    moments = iter([now, now + 100.0, now + 100.0])
-    bench.verbs = Verbs(bench.pool, bench.links, lambda: next(moments))
+    deadline = bench.wait().deadline
+    bench.verbs = Verbs(bench.pool, bench.links, lambda: deadline)
     with pytest.raises(Timeout):
-        bench.verbs.add(call(), NetConf(), POD, Wait(now + 50.0, bench.gone.is_set))
+        bench.verbs.add(call(), NetConf(), POD, Wait(deadline, bench.gone.is_set))
     assert bench.pool.named("abort") == [("abort", KEY, False)]
 
 
@@ -254,10 +246,13 @@ def test_only_a_few_links_are_moved_at_once() -> None:
     bench = Bench(*nics)
     bench.links.places = {one.nic_id: "parking" for one in nics}
     full = threading.Event()
-    bench.links.during_move = lambda: (
-        full.set() if bench.links.moving == 4 else None,
-        full.wait(10),
-    )[1]  # type: ignore[assignment, return-value]
+
+    def fill_up() -> None:
+        if bench.links.moving == 4:
+            full.set()
+        full.wait(10)
+
+    bench.links.during_move = fill_up
     threads = [
         threading.Thread(target=bench.add, args=(LeaseKey("pods", f"c{number}", "eth0"),)) for number in range(30)
     ]

@@ -95,7 +95,7 @@ def _check_instance(cloud: Cloud, instance_id: str, zone: str, host: Host, repor
         )
     elif primary.nic_id not in host.macs().values():
         report.problems.append(
-            f"{instance_id} is another machine: its primary NIC {primary.nic_id} is no link here. "
+            f"{instance_id} is another machine: its primary NIC {primary.nic_id} is no link of this machine. "
             "Write this machine's own id into /etc/qingcloud/instance-id; images that were cloned carry their parent's"
         )
     return not any(nic.role != 1 for nic in attached)

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the verbs need of the pool."""
+"""What the verbs need of the pool and of the kernel."""
 
 from __future__ import annotations
 
 import typing as t
 
-from ..model import KnownVxnet, Lease, LeaseKey, Nic
+from ..model import KnownVxnet, Lease, LeaseKey, Nic, PodLink
 
 # Whether the caller is gone; asked often, answers at once.
 Cancelled = t.Callable[[], bool]
@@ -45,3 +45,16 @@ class NicPool(t.Protocol):
 
     def poke(self) -> None:
         """Have waiters look at `cancelled` again."""
+
+
+class PodLinks(t.Protocol):
+    """The part of `ports.Links` that concerns pods. Every method raises `LinkFailed`."""
+
+    def to_pod(self, mac: str, netns: int, pod: PodLink) -> tuple[int, int]:
+        """From parking into this netns, configured; returns (ifindex, mtu)."""
+
+    def from_pod(self, mac: str, netns: t.Optional[int], ifname: str, ifindex: int) -> bool:
+        """Back to parking from wherever it is; False where it was found nowhere."""
+
+    def in_pod(self, mac: str, netns: int, ifname: str) -> bool:
+        """Whether the netns holds it under this name."""

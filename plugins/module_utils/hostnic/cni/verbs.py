@@ -10,12 +10,12 @@ from dataclasses import dataclass
 
 from ..errors import HostnicError
 from ..model import KnownVxnet, Lease, LeaseKey, Nic, PodLink, Route
-from ..ports import Clock, Links
+from ..ports import Clock
 from ..states import State
 from . import routes, spec
 from .locks import HungUp, KeyedLocks, Turnstile, go_on
 from .netconf import NetConf
-from .ports import Cancelled, NicPool
+from .ports import Cancelled, NicPool, PodLinks
 from .skel import Invocation
 from .spec import Attached, CniError
 
@@ -44,7 +44,7 @@ class Netns:
 class Verbs:
     """Thread-safe. Calls for one attachment take turns; different ones meet only where the kernel makes them."""
 
-    def __init__(self, pool: NicPool, links: Links, clock: Clock, moves_at_once: int = _MOVES_AT_ONCE) -> None:
+    def __init__(self, pool: NicPool, links: PodLinks, clock: Clock, moves_at_once: int = _MOVES_AT_ONCE) -> None:
         self._pool = pool
         self._links = links
         self._clock = clock
@@ -150,7 +150,7 @@ class Verbs:
 class _Attempt:
     """A reserved NIC on its way into a pod: knows how far it came, hence what to undo."""
 
-    def __init__(self, pool: NicPool, links: Links, key: LeaseKey, nic: Nic, netns: Netns) -> None:
+    def __init__(self, pool: NicPool, links: PodLinks, key: LeaseKey, nic: Nic, netns: Netns) -> None:
         self._pool = pool
         self._links = links
         self._key = key

@@ -8,7 +8,6 @@ runtime files name it before AttachNics. They are volatile on purpose: after a r
 from __future__ import annotations
 
 import logging
-import os
 import re
 import subprocess
 import typing as t
@@ -19,30 +18,26 @@ log = logging.getLogger("hostnic.net")
 
 _MAC: t.Final = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
 _TIMEOUT: t.Final = 10.0
+_NOT_RUNNING: t.Final = "does not exist"  # busctl
 _HEAD: t.Final = "# Written by qingagent: these NICs belong to pods. Gone after a reboot; do not edit.\n"
 
 # Runs a command; returns "" or what went wrong.
 Runner = t.Callable[[t.Sequence[str]], str]
+_Text = t.Callable[[t.Sequence[str]], str]
 
 
 @dataclass(frozen=True)
 class _Manager:
-    """`sign`: what shows that it is installed or running; `alive`: what shows that it has to be told of new files."""
+    """`present`: the path below the root that shows it; `reload`: how it is told of new files, if it runs."""
 
     name: str
-    sign: str
-    files: dict[str, t.Callable[[t.Sequence[str]], str]]
-    alive: str
+    present: str
+    files: dict[str, _Text]
     reload: tuple[str, ...]
 
 
-def _network(key: str) -> t.Callable[[t.Sequence[str]], str]:
-    return lambda macs: f"{_HEAD}[Match]\n{_lines(key, macs)}\n[Link]\nUnmanaged=yes\n"
-
-
-def _link(key: str) -> t.Callable[[t.Sequence[str]], str]:
-    policies = "NamePolicy=keep\nAlternativeNamesPolicy=\nMACAddressPolicy=none\n"
-    return lambda macs: f"{_HEAD}[Match]\n{_lines(key, macs)}\n[Link]\n{policies}"
+def _matching(key: str, rest: str) -> _Text:
+    return lambda macs: f"{_HEAD}[Match]\n{''.join(f'{key}={mac}' + chr(10) for mac in macs)}\n[Link]\n{rest}"
 
 
 def _network_manager(macs: t.Sequence[str]) -> str:
@@ -51,37 +46,111 @@ def _network_manager(macs: t.Sequence[str]) -> str:
     return f"{_HEAD}[device-qingcni]\nmatch-device={devices}\nmanaged=0\n"
 
 
-def _lines(key: str, macs: t.Sequence[str]) -> str:
-    return "".join(f"{key}={mac}\n" for mac in macs)
+# The bus must not start a manager that its administrator has stopped.
+def _call(name: str, *what: str) -> tuple[str, ...]:
+    path = "/" + name.replace(".", "/")
+    return ("busctl", "call", "--auto-start=no", "--timeout=5", name, path, *what)
 
 
-# Keys within one [Match] are joined by "and", so a NIC whose MAC a container has changed needs a second file.
+_UNMANAGED: t.Final = "Unmanaged=yes\n"
+_LEFT_ALONE: t.Final = "NamePolicy=keep\nAlternativeNamesPolicy=\nMACAddressPolicy=none\n"
+
+# Two files each: keys within one [Match] are joined by "and". MACAddress= finds a NIC without a permanent address,
+# PermanentMACAddress= one that comes back from a container with another MAC.
 _MANAGERS: t.Final = (
     _Manager(
-        name="systemd-networkd",
-        sign="run/systemd/system",
-        files={
-            "run/systemd/network/05-qingcni.network": _network("MACAddress"),
-            "run/systemd/network/05-qingcni-permanent.network": _network("PermanentMACAddress"),
+        "systemd-networkd",
+        "run/systemd/system",
+        {
+            "run/systemd/network/05-qingcni.network": _matching("MACAddress", _UNMANAGED),
+            "run/systemd/network/05-qingcni-permanent.network": _matching("PermanentMACAddress", _UNMANAGED),
         },
-        alive="run/systemd/netif/state",
-        reload=("networkctl", "reload"),
+        _call("org.freedesktop.network1", "org.freedesktop.network1.Manager", "Reload"),
     ),
     _Manager(
-        name="udev",
-        sign="run/systemd/system",
-        files={
-            "run/systemd/network/05-qingcni.link": _link("MACAddress"),
-            "run/systemd/network/05-qingcni-permanent.link": _link("PermanentMACAddress"),
+        "udev",
+        "run/udev/control",
+        {
+            "run/systemd/network/05-qingcni.link": _matching("MACAddress", _LEFT_ALONE),
+            "run/systemd/network/05-qingcni-permanent.link": _matching("PermanentMACAddress", _LEFT_ALONE),
         },
-        alive="run/udev/control",
-        reload=("udevadm", "control", "--reload"),
+        ("udevadm", "control", "--reload"),
     ),
     _Manager(
-        name="NetworkManager",
-        sign="run/NetworkManager",
-        files={"run/NetworkManager/conf.d/05-qingcni.conf": _network_manager},
-        alive="run/NetworkManager",
-        reload=("nmcli", "general", "reload", "conf"),
+        "NetworkManager",
+        "run/NetworkManager",
+        {"run/NetworkManager/conf.d/05-qingcni.conf": _network_manager},
+        _call("org.freedesktop.NetworkManager", "org.freedesktop.NetworkManager", "Reload", "u", "1"),
     ),
 )
+
+
+def run_command(command: t.Sequence[str]) -> str:
+    """In this process's namespaces, with a deadline; never raises."""
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=_TIMEOUT, check=False)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return str(error)
+    return "" if done.returncode == 0 else done.stderr.strip() or f"exit status {done.returncode}"
+
+
+class ManagerGuard:
+    """Implements `ports.Guard`. Whatever fails is logged: an unguarded NIC is a nuisance, an idle pool an outage."""
+
+    def __init__(self, root: Path = Path("/"), run: Runner = run_command) -> None:
+        self._root = root
+        self._run = run
+        self._untold: set[str] = set()  # managers whose files are newer than what they have been told
+
+    def protect(self, macs: t.Iterable[str]) -> None:
+        """Files that are right stay as they are; without MACs there are no files, as an empty match matches all."""
+        chosen = sorted(mac for mac in set(macs) if _is_mac(mac))
+        for manager in _MANAGERS:
+            if not (self._root / manager.present).exists():
+                continue
+            written = [self._ensure(self._root / path, text, chosen) for path, text in manager.files.items()]
+            if True in written:
+                self._untold.add(manager.name)
+            if manager.name in self._untold:
+                self._tell(manager)
+
+    def _ensure(self, path: Path, text: _Text, macs: t.Sequence[str]) -> bool:
+        """Whether the file was written or removed."""
+        try:
+            before = path.read_text() if path.exists() else ""
+            wanted = text(macs) if macs else ""
+            if before == wanted:
+                return False
+            if wanted:
+                _replace(path, wanted)
+            else:
+                path.unlink()
+        except (OSError, UnicodeDecodeError) as error:
+            log.warning("cannot write %s, so a network manager may touch pods' NICs: %s", path, error)
+            return False
+        return True
+
+    def _tell(self, manager: _Manager) -> None:
+        trouble = self._run(manager.reload)
+        # one that is not running reads the files when it starts
+        self._untold.discard(manager.name)
+        if _NOT_RUNNING in trouble:
+            log.debug("%s is not running", manager.name)
+        elif trouble:
+            self._untold.add(manager.name)
+            log.warning("%s was not told which NICs belong to pods and may touch them: %s", manager.name, trouble)
+
+
+def _is_mac(mac: str) -> bool:
+    if _MAC.fullmatch(mac):
+        return True
+    log.warning("%r is no MAC address in lower case and cannot be guarded", mac)
+    return False
+
+
+def _replace(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f".{path.name}.new")
+    draft.write_text(text)
+    draft.chmod(0o644)
+    draft.replace(path)

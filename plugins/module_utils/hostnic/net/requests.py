@@ -65,7 +65,7 @@ def drop_altnames(index: int, altnames: t.Sequence[bytes], purpose: str) -> Requ
     """They survive a move, and would collide in the next namespace."""
     names = {"attrs": [("IFLA_ALT_IFNAME", name) for name in altnames]}
     return Request(
-        encode("link", _RTM_DELLINKPROP, REQUEST | ACK | EXCL, {"index": index}, [("IFLA_PROP_LIST", names)]), purpose
+        encode("link", _RTM_DELLINKPROP, REQUEST | ACK, {"index": index}, [("IFLA_PROP_LIST", names)]), purpose
     )
 
 

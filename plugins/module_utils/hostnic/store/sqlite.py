@@ -133,7 +133,7 @@ class SqliteStore:
                 break
         try:
             for suffix in ("", "-wal", "-shm"):
-                # With what was in its write-ahead log, so that sqlite3 can still be asked for it.
+                # What is left of its write-ahead log must not be played into the new file.
                 with contextlib.suppress(FileNotFoundError):
                     Path(f"{self._path}{suffix}").rename(f"{aside}{suffix}")
         except OSError as refused:

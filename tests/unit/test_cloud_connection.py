@@ -1,0 +1,145 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a connection does besides: sockets, threads, turns, observers, secrets; and what the SDK must not do."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import threading
+import time
+import typing as t
+from http.server import BaseHTTPRequestHandler
+from pathlib import Path
+from urllib.parse import parse_qsl
+
+import pytest
+
+from hostnic import errors
+from hostnic.cloud import sdk
+from hostnic.cloud.connection import Connection
+from hostnic.cloud.credentials import Access, Key
+from hostnic.cloud.keys import FixedKeys
+from hostnic.cloud.limiter import RateLimiter
+from tests.support.scripted_api import KEY, OK, ScriptedApi, connection, failing
+
+
+@pytest.fixture
+def api() -> t.Iterator[ScriptedApi]:
+    server = ScriptedApi()
+    yield server
+    server.close()
+
+
+def test_nothing_is_printed(api: ScriptedApi, capfd: pytest.CaptureFixture[str]) -> None:
+    api.script = [OK, b'{"ret_code":1400,"message":"no"}', b"junk", api.hang_up]
+    connection(api.port).call("DescribeZones", {})
+    for _ in range(3):
+        failing(connection(api.port))
+    assert capfd.readouterr() == ("", "")
+
+
+def test_sockets_do_not_pile_up(api: ScriptedApi) -> None:
+    def descriptors() -> int:
+        return len(list(Path("/proc/self/fd").iterdir()))
+
+    api.script = [lambda handler: api.reply(handler, b"no", 404)]
+    link = connection(api.port)
+    failing(link)
+    before = descriptors()
+    for _ in range(20):
+        failing(link)
+    # The server's side of the last ones may still be closing in its threads.
+    deadline = time.monotonic() + 5
+    while descriptors() > before + 2 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert descriptors() <= before + 2
+
+
+def test_threads_get_their_own_answers(api: ScriptedApi) -> None:
+    def echo(handler: BaseHTTPRequestHandler) -> None:
+        query = dict(parse_qsl(handler.path.partition("?")[2]))
+        api.reply(handler, json.dumps({"ret_code": 0, "echo": query["word"]}).encode())
+
+    api.script = [echo]
+    link = connection(api.port)
+    wrong: list[str] = []
+
+    def work(number: int) -> None:
+        for turn in range(10):
+            word = f"{number}-{turn}"
+            if link.call("DescribeNics", {"word": word})["echo"] != word:
+                wrong.append(word)
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert wrong == []
+    assert len(api.asked) == 60
+
+
+def test_observer_is_told_of_every_request(api: ScriptedApi) -> None:
+    told: list[tuple[str, str]] = []
+    link = Connection(
+        Access(host="127.0.0.1", protocol="http", port=api.port, key=KEY),
+        FixedKeys(KEY),
+        RateLimiter(1e6, 10),
+        zone="pek3a",
+        observe=lambda action, seconds, outcome: told.append((action, outcome)),
+    )
+    link.call("DescribeZones", {})
+    api.script = [b'{"ret_code":1400,"message":"no"}']
+    failing(link)
+    assert told == [("DescribeZones", "ok"), ("CreateNics", "Denied")]
+
+
+def test_every_request_takes_its_turn(api: ScriptedApi) -> None:
+    slept: list[float] = []
+    limiter = RateLimiter(1, 1, clock=lambda: 0.0, sleep=slept.append)
+    api.script = [b'{"ret_code":1300}', OK]
+    connection(api.port, limiter=limiter).call("DescribeZones", {})
+    assert slept == [1.0]
+
+
+def test_rate_limit_voids_what_was_saved_up(api: ScriptedApi) -> None:
+    slept: list[float] = []
+    limiter = RateLimiter(1, 10, clock=lambda: 0.0, sleep=slept.append)
+    api.script = [b'{"ret_code":2500,"message":"QuotasExceeded, access too frequently, wait"}']
+    link = connection(api.port, limiter=limiter)
+    assert isinstance(failing(link), errors.RateLimited)
+    failing(link)
+    assert slept == [1.0]
+
+
+def test_without_the_sdk_there_is_a_sentence(api: ScriptedApi, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sdk, "MISSING", ImportError("No module named 'qingcloud'"))
+    with pytest.raises(errors.HostnicError, match="qingcloud-sdk is missing") as caught:
+        connection(api.port).call("DescribeZones", {})
+    assert caught.value.details["library"] == "qingcloud-sdk"
+
+
+def test_import_without_third_parties() -> None:
+    program = """
+import sys
+sys.modules.update(qingcloud=None, yaml=None)
+sys.path[:0] = sys.argv[1:]
+from hostnic import config, errors
+from hostnic.cloud import build, sdk, credentials
+try:
+    sdk.Exchange(sdk.Route("127.0.0.1", 1, 1.0, None), credentials.Key("a", "b"), "pek3a")
+except errors.HostnicError as error:
+    print(error.message)
+"""
+    run = subprocess.run(
+        [sys.executable, "-c", program, *sys.path], capture_output=True, text=True, check=True, timeout=30
+    )
+    assert run.stdout.startswith("the Python package qingcloud-sdk is missing")
+
+
+def test_secrets_stay_out_of_sight(api: ScriptedApi) -> None:
+    link = connection(api.port, key=Key("AKAKAKAK", "topsecret", "tokentoken"))
+    assert "topsecret" not in repr(link) + repr(Key("AKAKAKAK", "topsecret", "tokentoken"))
+    assert "tokentoken" not in repr(Key("AKAKAKAK", "topsecret", "tokentoken"))
+    assert "topsecret" not in repr(Access(key=Key("AKAKAKAK", "topsecret")))
