@@ -198,7 +198,7 @@ def _print_answer(body: bytes, request_id: str) -> int:
             raise ValueError("a wrong type")
         if answer["id"] != request_id:
             raise ValueError("another request's answer")
-    except (ValueError, LookupError, StopIteration, RecursionError) as error:
+    except (ValueError, LookupError) as error:
         raise Failure(
             BAD_ANSWER,
             "qingagent's answer is not understood: roll out the agent and qingcni of one release",
@@ -292,7 +292,7 @@ def _config_version(config: bytes) -> str:
         version = _decode(config.strip())["cniVersion"]
         if isinstance(version, str) and version:
             return version
-    except (ValueError, LookupError, StopIteration, RecursionError):
+    except (ValueError, LookupError):
         pass
     return SUPPORTED[-1]
 
@@ -344,7 +344,11 @@ def _text(data: bytes) -> str:
 
 
 def _decode(data: bytes) -> "dict[str, object]":
-    value, _ = _json.make_scanner(_Scan)(_text(data), 0)  # type: ignore[arg-type]
+    """The JSON object at the start of these bytes, or ValueError."""
+    try:
+        value, _ = _json.make_scanner(_Scan)(_text(data), 0)  # type: ignore[arg-type]
+    except (StopIteration, SystemError, RecursionError) as error:  # SystemError: it misses json.decoder's exception
+        raise ValueError("not JSON") from error
     if not isinstance(value, dict):
         raise ValueError("not a JSON object")
     return value

@@ -92,7 +92,6 @@ zone:
 """
 
 import sys
-import tempfile
 import typing as t
 from dataclasses import replace
 from pathlib import Path
@@ -136,8 +135,7 @@ def examine(module: AnsibleModule) -> dict[str, t.Any]:
     report = preflight.Report()
     host = preflight.Host()
     result: dict[str, t.Any] = {"changed": False, "problems": report.problems, "unchecked": report.unchecked}
-    with tempfile.TemporaryDirectory() as nowhere:
-        loaded = report.attempt(lambda: config.load(module.params["settings"], {}, nowhere))
+    loaded = report.attempt(lambda: preflight.load_settings(module.params["settings"]))
     result["instance_id"] = report.attempt(lambda: config.instance_id(module.params["instance_id_path"]))
     if loaded is None:
         return result

@@ -13,7 +13,7 @@ import tempfile
 import typing as t
 from pathlib import Path
 
-from tests.emulator.dataplane.base import DataPlane, DataPlaneError, NoDataPlane
+from tests.emulator.dataplane.base import DataPlane, NoDataPlane
 from tests.emulator.emulator import LOOPBACK, Emulator
 from tests.emulator.errors import EmulatorError
 from tests.emulator.settings import Settings
@@ -26,7 +26,7 @@ def main(argv: t.Sequence[str] | None = None) -> int:
         if arguments.cleanup:
             return _cleanup(arguments.prefix)
         return _serve(arguments)
-    except (EmulatorError, DataPlaneError, OSError) as error:
+    except (EmulatorError, OSError) as error:
         print(f"emulator: {error}", file=sys.stderr)
         return 1
 
@@ -42,6 +42,8 @@ def _serve(arguments: argparse.Namespace) -> int:
         metadata=arguments.metadata,
     )
     # Blocked before any thread starts, so that no thread but this one takes them.
+    if arguments.ready_file:
+        arguments.ready_file.unlink(missing_ok=True)
     signals = (signal.SIGTERM, signal.SIGINT)
     signal.pthread_sigmask(signal.SIG_BLOCK, signals)
     with emulator:

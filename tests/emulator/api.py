@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import threading
 import typing as t
 from urllib.parse import parse_qsl
@@ -20,6 +21,7 @@ from tests.emulator.params import Params
 from tests.emulator.throttle import Throttle
 from tests.emulator.views import Item
 
+_log = logging.getLogger(__name__)
 PATHS: t.Final = frozenset({"/iaas", "/iaas/", "/iam", "/iam/"})
 
 
@@ -49,21 +51,22 @@ class Api:
         except ApiError as error:
             return _envelope(_failure(error), settings.malformed_status)
         action = values.get("action", "")
-        self._wait(action)
+        self._wait(action, self._cloud.settings.api_latency, after=False)
         broken = self._broken(action, after=False)
         if broken is not None:
             return broken.reply
         body = self._process(request, values)
         self._poke()
+        self._wait(action, 0.0, after=True)
         broken = self._broken(action, after=True)
         if broken is not None:
             return broken.reply
         self._counters.count(action, body["ret_code"])
         return _envelope(body, 200)
 
-    def _wait(self, action: str) -> None:
-        fault = self._faults.take(action, DELAY)
-        seconds = self._cloud.settings.api_latency + (fault.seconds if fault else 0.0)
+    def _wait(self, action: str, seconds: float, *, after: bool) -> None:
+        fault = self._faults.take(action, DELAY, after=after)
+        seconds += fault.seconds if fault else 0.0
         if seconds > 0:
             self._cloud.clock.sleep(seconds, self.stopping)
 
@@ -85,6 +88,9 @@ class Api:
                 body = self._perform(request, values)
             except ApiError as error:
                 return _failure(error)
+            except Exception:
+                _log.exception("%s", action)
+                return _failure(ApiError(5000, "internal error"))
         fault = self._faults.take(action, RET_CODE, after=True)
         return {"ret_code": fault.ret_code, "message": fault.message} if fault else body
 

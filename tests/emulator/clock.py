@@ -52,6 +52,13 @@ class ManualClock:
     def __init__(self, start: float | None = None) -> None:
         self._now = time.time() if start is None else start
         self._changed = threading.Condition()
+        self._sleeping = 0
+
+    @property
+    def sleeping(self) -> int:
+        """How many callers wait for the clock to be advanced."""
+        with self._changed:
+            return self._sleeping
 
     def now(self) -> float:
         with self._changed:
@@ -67,5 +74,7 @@ class ManualClock:
     def sleep(self, seconds: float, stop: threading.Event) -> None:
         with self._changed:
             until = self._now + seconds
+            self._sleeping += 1
             while self._now < until and not stop.is_set():
                 self._changed.wait(0.1)  # stop has no way to wake this condition
+            self._sleeping -= 1

@@ -32,7 +32,7 @@ class Fault:
 
     delay, describe_lag: ``seconds``. http_status: ``status`` instead of a reply. ret_code: ``ret_code`` and
     ``message``. job_partial: ``done`` of the NICs succeed; ``job_status`` as given, else the setting's.
-    ``when``: drop_reply, http_status and ret_code strike ``before`` the work or ``after`` it.
+    ``when``: delay, drop_reply, http_status and ret_code strike ``before`` the work or ``after`` it.
     """
 
     action: str

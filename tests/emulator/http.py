@@ -4,11 +4,16 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import socket
+import socketserver
+import sys
 import threading
 import typing as t
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -83,8 +88,15 @@ class _Server(ThreadingHTTPServer):
                 with contextlib.suppress(OSError):
                     connection.shutdown(socket.SHUT_RDWR)
 
+    def server_bind(self) -> None:
+        """Without looking the address up in the DNS, as HTTPServer does."""
+        socketserver.TCPServer.server_bind(self)
+        self.server_name, self.server_port = str(self.server_address[0]), int(self.server_address[1])
+
     def handle_error(self, request: t.Any, client_address: t.Any) -> None:
         """A client that went away is not worth a traceback."""
+        if not isinstance(sys.exc_info()[1], OSError):
+            _log.exception("request from %s", client_address)
 
 
 class _Handler(BaseHTTPRequestHandler):

@@ -63,7 +63,7 @@ def _router(lab: Lab, address: str) -> str:
     for vxnet in lab.vxnets:
         if ipaddress.ip_address(address) in ipaddress.ip_network(vxnet.cidr):
             return vxnet.gateway
-    raise LabError(f"the pod's address {address} is in none of the pods' vxnets")
+    raise LabError(f"a pod got {address}, from none of the pods' vxnets: its runtime used another CNI configuration")
 
 
 def ping(cri: Cri, pod: Pod, address: str) -> float:

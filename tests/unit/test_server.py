@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import array
+import contextlib
 import gc
 import json
 import logging
@@ -75,8 +76,10 @@ class Bench:
             Request(rest.pop("op", "cni"), name, wire.boottime() + 20, 0.0, {"CNI_COMMAND": verb}, **rest)
         )
         beside = [] if netns is None else [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [netns]))]
-        sent = sock.sendmsg([message], beside)
-        sock.sendall(message[sent:])
+        with contextlib.suppress(BrokenPipeError):  # refused while it was sent: `receive` tells
+            sent = sock.sendmsg([message], beside)
+            if sent < len(message):
+                sock.sendall(message[sent:])
         return sock
 
 

@@ -74,7 +74,7 @@ class Node:
         if self.libc == "musl":
             return [f"musllinux_1_{minor}_{self.machine}" for minor in range(self.libc_minor, 0, -1)]
         tags = [f"manylinux_2_{minor}_{self.machine}" for minor in range(self.libc_minor, 16, -1)]
-        return [*tags, f"manylinux2014_{self.machine}"]
+        return [*tags, f"manylinux2014_{self.machine}"] if tags else []  # PEP 599: another name for 2_17
 
     @property
     def abis(self) -> list[str]:
@@ -161,9 +161,10 @@ def _useful(parts: t.Sequence[str]) -> bool:
     """Whether a node needs the file."""
     if "/".join(parts) in LEFT_OUT or _TEST_DIRECTORIES & set(parts[:-1]):
         return False
-    if parts[-1].endswith(".so"):
-        return parts[-1].endswith(tuple(importlib.machinery.EXTENSION_SUFFIXES))
-    return not parts[-1].endswith((".pyc", ".pyo"))
+    stem, _, suffix = parts[-1].partition(".")
+    if suffix.endswith("so"):
+        return f".{suffix}" in importlib.machinery.EXTENSION_SUFFIXES
+    return bool(stem) and not parts[-1].endswith((".pyc", ".pyo"))
 
 
 def _safe_parts(name: str, path: Path) -> tuple[str, ...]:

@@ -52,7 +52,8 @@ def _fetch(requirement: Requirement, node: Node, cache: Path, run: Run) -> Path:
     said = ""
     for wanted in [node, _COMMON] if requirement.name in NATIVE_OPTIONAL else [node]:
         if found is None:
-            said = said or _download(requirement, wanted, cache, run)
+            complaint = _download(requirement, wanted, cache, run)
+            said = said or complaint
             found = _pick(requirement, _files(cache), node, foreign=wanted is _COMMON)
     if found is None:
         raise Unreachable(

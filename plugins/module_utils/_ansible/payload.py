@@ -11,7 +11,7 @@ import typing as t
 from dataclasses import dataclass
 from pathlib import Path
 
-from .. import hostnic
+from ..hostnic import errors
 from ..hostnic.errors import HostnicError
 from . import launchers, lock
 
@@ -56,7 +56,7 @@ def carried() -> dict[str, bytes]:
             elif path.endswith(".py"):
                 found[path] = entry.read_bytes()
 
-    collect(resources.files(hostnic), "")
+    collect(resources.files(errors.__package__), "")
     if ENTRY not in found:
         raise HostnicError(f"the package arrived without {ENTRY}: is this collection complete on the control host?")
     return found

@@ -3,15 +3,18 @@
 
 from __future__ import annotations
 
+import tempfile
 import typing as t
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..hostnic.errors import Denied, HostnicError
+from ..hostnic import config
+from ..hostnic.errors import Denied, HostnicError, InvalidConfig, Unreachable
 from ..hostnic.model import Vxnet
 from ..hostnic.ports import Cloud
 
-_UP_DEFAULT: t.Final = "00000000"  # of /proc/net/route
+_T = t.TypeVar("_T")
+_EVERYWHERE: t.Final = "00000000"  # destination and mask in /proc/net/route
 
 
 @dataclass
@@ -22,7 +25,7 @@ class Report:
     warnings: list[str] = field(default_factory=list)
     unchecked: list[str] = field(default_factory=list)
 
-    def attempt(self, check: t.Callable[[], t.Any]) -> t.Any:
+    def attempt(self, check: t.Callable[[], _T]) -> t.Optional[_T]:
         """What the check returns; None where it raised, and its sentence is a problem then."""
         try:
             return check()
@@ -46,7 +49,24 @@ class Host:
     def default_route_links(self) -> list[str]:
         """Links that carry an IPv4 default route."""
         lines = [line.split() for line in self.routes.read_text(encoding="utf-8").splitlines()[1:]]
-        return sorted({words[0] for words in lines if len(words) > 7 and words[1] == words[7] == _UP_DEFAULT})
+        return sorted({words[0] for words in lines if len(words) > 7 and words[1] == words[7] == _EVERYWHERE})
+
+
+def variable(key: str) -> str:
+    """The role's variable for a key of the agent's configuration."""
+    return f"qingagent_{key.lower().replace('-', '_')}"
+
+
+def load_settings(given: t.Mapping[str, t.Any]) -> tuple[config.Settings, dict[str, str]]:
+    """As the agent will, with the role's names in what it raises instead of those of flags."""
+    with tempfile.TemporaryDirectory() as nowhere:
+        try:
+            return config.load(given, {}, nowhere)
+        except InvalidConfig as error:
+            sentence = error.message
+            for key in sorted(given, key=len, reverse=True):
+                sentence = sentence.replace(f"--{key}", variable(key))
+            raise InvalidConfig(sentence) from None
 
 
 def check_iface(iface: str, host: Host, report: Report) -> None:
@@ -67,6 +87,11 @@ def check_cloud(cloud: Cloud, instance_id: str, zone: str, vxnets: t.Sequence[st
             return
         full = _check_instance(cloud, instance_id, zone, host, report)
         _check_vxnets(cloud.describe_vxnets(vxnets), vxnets, zone, full, report)
+    except Unreachable as error:
+        report.problems.append(
+            f"{error.message}. The node itself must reach the API: see qingagent_host, qingagent_port and "
+            "qingagent_protocol, or the access file"
+        )
     except HostnicError as error:
         report.problems.append(error.message)
 
@@ -115,8 +140,8 @@ def _check_vxnets(
     for vxnet in known:
         problem = vxnet.problem()
         if problem and vxnet not in full:
-            report.problems.append(problem)
-    sentences = [problem for problem in (vxnet.problem() for vxnet in full) if problem]
+            report.problems.append(problem.message)
+    sentences = [problem.message for problem in (vxnet.problem() for vxnet in full) if problem]
     if full and len(full) == len(set(wanted)) and full_stops:
         report.problems.extend(sentences)
     else:

@@ -6,6 +6,12 @@ from __future__ import annotations
 import typing as t
 from dataclasses import dataclass
 
+from tests.emulator.errors import EmulatorError
+
+
+class DataPlaneError(EmulatorError):
+    """The kernel refused something that should have worked."""
+
 
 @dataclass(frozen=True)
 class Port:
@@ -113,7 +119,3 @@ class NoDataPlane:
 
     def reset_counters(self) -> None:
         pass
-
-
-class DataPlaneError(Exception):
-    """The kernel refused something that should have worked."""

@@ -7,11 +7,11 @@ import typing as t
 
 from tests.emulator.dataplane import kernel
 from tests.emulator.dataplane.names import Names
-from tests.emulator.dataplane.netlink import Netlink
+from tests.emulator.dataplane.netlink import NICS_GROUP, Netlink
 
 
 def cleanup(prefix: str) -> list[str]:
-    """The links and namespaces that were there and are gone; the guests' ends of NICs die with the fabric."""
+    """The links and namespaces that were there and are gone; the guests' ends of NICs go too."""
     known = Names(prefix)
     gone: list[str] = []
     with Netlink() as host:
@@ -19,9 +19,19 @@ def cleanup(prefix: str) -> list[str]:
             host.delete(known.uplink)
             gone.append(known.uplink)
     for netns in _ours(known):
+        _delete_nics(netns)
         kernel.delete(netns)
         gone.append(netns)
     return gone
+
+
+def _delete_nics(netns: str) -> None:
+    """Both ends, before this returns: left to the kernel, a dying guest's end would keep its name for a while."""
+    try:
+        with Netlink(netns) as links:
+            links.delete_group(NICS_GROUP)
+    except OSError:  # a file that is no namespace any more
+        return
 
 
 def _ours(known: Names) -> t.Iterator[str]:

@@ -8,10 +8,11 @@ import errno
 import typing as t
 from types import TracebackType
 
-from pyroute2 import IPRoute
-from pyroute2.netlink.exceptions import NetlinkError
+from pyroute2 import IPRoute  # type: ignore[import-untyped]
+from pyroute2.netlink.exceptions import NetlinkError  # type: ignore[import-untyped]
 
 MTU: t.Final = 1500
+NICS_GROUP, LEAVING_GROUP = 77, 78  # device groups: links of one are deleted in one message
 
 
 class NameTaken(Exception):

@@ -15,11 +15,10 @@ from ipaddress import IPv4Network
 from tests.emulator.dataplane import kernel, names, security
 from tests.emulator.dataplane.base import DataPlaneError, Port
 from tests.emulator.dataplane.cleanup import cleanup
-from tests.emulator.dataplane.netlink import NameTaken, Netlink
+from tests.emulator.dataplane.netlink import LEAVING_GROUP, NICS_GROUP, NameTaken, Netlink
 from tests.emulator.dataplane.watch import Watcher, link_names
 from tests.emulator.errors import EmulatorError
 
-_NICS_GROUP, _LEAVING_GROUP = 77, 78  # device groups: links of one are deleted in one message
 _log = logging.getLogger(__name__)
 
 _FABRIC_SYSCTLS = {
@@ -87,9 +86,6 @@ class NetnsDataPlane:
             self._owned.close()
             return
         with self._lock:
-            fabric = self._netlinks.get(self._names.fabric)
-            if fabric is not None:
-                fabric.delete_group(_NICS_GROUP)
             for netlink in self._netlinks.values():
                 netlink.close()
             self._netlinks.clear()
@@ -131,9 +127,9 @@ class NetnsDataPlane:
         with self._lock, _reported("unplug"):
             known = [nic_id for nic_id in nic_ids if self._plugged.pop(nic_id, None) is not None]
             for nic_id in known:
-                self._fabric().move_to_group(names.port(nic_id), _LEAVING_GROUP)
+                self._fabric().move_to_group(names.port(nic_id), LEAVING_GROUP)
             if known:
-                self._fabric().delete_group(_LEAVING_GROUP)
+                self._fabric().delete_group(LEAVING_GROUP)
                 self._secure()
 
     def guard(self, port: Port) -> None:
@@ -222,7 +218,7 @@ class NetnsDataPlane:
             peer_netns=netns_fd,
             peer_mac=port.nic_id,
             master=self._bridges[port.vxnet_id],
-            group=_NICS_GROUP,
+            group=NICS_GROUP,
         )
 
     def _secure(self) -> None:

@@ -21,6 +21,7 @@ from tests.unit.emulator.rig import (
     UrllibClient,
     common,
     control,
+    fetch,
     flat,
     now_stamp,
     send,
@@ -168,7 +169,7 @@ def credential(emu: Emulator, accept: str | None = "application/json") -> t.Any:
     request = urllib.request.Request(f"{emu.metadata_url}/latest/meta-data/security-credentials")
     if accept:
         request.add_header("Accept", accept)
-    with urllib.request.urlopen(request, timeout=10) as answer:
+    with fetch(request, timeout=10) as answer:
         return json.loads(answer.read())
 
 

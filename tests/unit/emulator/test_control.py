@@ -23,6 +23,7 @@ from tests.unit.emulator.rig import (
     UrllibClient,
     common,
     control,
+    fetch,
     signed,
 )
 
@@ -131,20 +132,20 @@ class TestTransport:
 
     def test_another_path(self, emu: Emulator) -> None:
         with pytest.raises(urllib.error.HTTPError, match="404"):
-            urllib.request.urlopen(f"{emu.url}/iaas/v2/", timeout=5)
+            fetch(f"{emu.url}/iaas/v2/", timeout=5)
 
     @pytest.mark.parametrize("status", [200, 400])
     def test_a_request_that_cannot_be_read(self, raw: Rig, status: int) -> None:
         raw.set(malformed_status=status)
         try:
-            answer = urllib.request.urlopen(f"{raw.emu.url}/iaas/?action", timeout=5)
+            answer = fetch(f"{raw.emu.url}/iaas/?action", timeout=5)
         except urllib.error.HTTPError as error:
             answer = error
         assert answer.status == status
         assert json.loads(answer.read())["ret_code"] == 1100
 
     def test_an_empty_request(self, emu: Emulator) -> None:
-        with urllib.request.urlopen(f"{emu.url}/iaas/", timeout=5) as answer:
+        with fetch(f"{emu.url}/iaas/", timeout=5) as answer:
             assert json.loads(answer.read())["ret_code"] == 1100
 
     def test_a_long_url(self, raw: Rig) -> None:
@@ -192,7 +193,7 @@ class TestEmulator:
         with Emulator(world=WORLD) as emu:
             url = emu.url
         with pytest.raises(urllib.error.URLError):
-            urllib.request.urlopen(url, timeout=2)
+            fetch(url, timeout=2)
 
     def test_quiesce_says_when_it_is_not_quiet(self, raw: Rig) -> None:
         raw.emu.quiesce(0)

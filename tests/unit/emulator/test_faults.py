@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import threading
 import time
@@ -11,7 +12,7 @@ import urllib.error
 
 import pytest
 
-from tests.emulator import EmulatorError
+from tests.emulator import EmulatorError, ManualClock
 from tests.unit.emulator.rig import PODS, Rig, SdkClient, control
 
 
@@ -93,49 +94,60 @@ def test_for_ever_until_cleared(raw: Rig) -> None:
     raw.ok("DescribeJobs")
 
 
-def test_a_delay_is_on_the_clock(raw: Rig) -> None:
-    order(raw, action="DescribeNics", kind="delay", seconds=30)
-    answered = threading.Event()
+class Asker:
+    """Calls in a thread; ``held`` says that the answer waits for the clock."""
 
-    def ask() -> None:
-        raw.ok("DescribeNics")
-        answered.set()
+    def __init__(self, rig: Rig, action: str, **values: t.Any) -> None:
+        self.reply: dict[str, t.Any] | None = None
+        self._clock = rig.emu.clock
+        self._thread = threading.Thread(target=self._ask, args=(rig, action, values))
+        self._thread.start()
 
-    thread = threading.Thread(target=ask)
-    thread.start()
-    assert not answered.wait(0.2)
-    raw.emu.advance(30)
-    assert answered.wait(5)
-    thread.join()
+    def _ask(self, rig: Rig, action: str, values: dict[str, t.Any]) -> None:
+        with contextlib.suppress(OSError, http.client.HTTPException):
+            self.reply = rig.call(action, **values)
+
+    def await_held(self) -> None:
+        assert isinstance(self._clock, ManualClock)
+        deadline = time.monotonic() + 5
+        while self._clock.sleeping == 0:
+            assert time.monotonic() < deadline
+            time.sleep(0.002)
+
+    def ended(self) -> bool:
+        self._thread.join(5)
+        return not self._thread.is_alive()
+
+
+@pytest.mark.parametrize(("when", "made"), [(None, 0), ("before", 0), ("after", 1)])
+def test_a_delay_is_on_the_clock(raw: Rig, when: str | None, made: int) -> None:
+    order(raw, action="CreateNics", kind="delay", seconds=30, when=when)
+    asker = Asker(raw, "CreateNics", vxnet=PODS)
+    asker.await_held()
+    assert owned(raw) == made
+    raw.emu.advance(29)
+    assert asker.reply is None
+    raw.emu.advance(1)
+    assert asker.ended()
+    assert asker.reply is not None
+    assert asker.reply["ret_code"] == 0
 
 
 def test_every_call_has_the_latency_of_the_setting(raw: Rig) -> None:
     raw.set(api_latency=3600)
-    answered = threading.Event()
-    thread = threading.Thread(target=lambda: (raw.call("DescribeNics"), answered.set()))
-    thread.start()
-    assert not answered.wait(0.2)
+    asker = Asker(raw, "DescribeNics")
+    asker.await_held()
     raw.emu.advance(3600)
-    assert answered.wait(5)
-    thread.join()
+    assert asker.ended()
+    assert asker.reply is not None
 
 
 def test_a_delayed_call_does_not_hold_up_the_end(raw: Rig) -> None:
     order(raw, action="DescribeNics", kind="delay", seconds=3600)
-
-    def ask() -> None:
-        with pytest.raises(OSError):
-            raw.call("DescribeNics")
-            raise OSError  # an answer is as good
-
-    thread = threading.Thread(target=ask)
-    thread.start()
-    deadline = time.monotonic() + 5
-    while control(raw.emu, "GET", "faults") and time.monotonic() < deadline:
-        pass
+    asker = Asker(raw, "DescribeNics")
+    asker.await_held()
     raw.emu.stop()
-    thread.join(5)
-    assert not thread.is_alive()
+    assert asker.ended()
 
 
 class TestJobs:

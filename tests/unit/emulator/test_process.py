@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 import tests.emulator
-from tests.unit.emulator.rig import PODS, WORLD, SdkClient
+from tests.unit.emulator.rig import PODS, WORLD, SdkClient, fetch
 
 TREE = Path(tests.emulator.__file__).parents[2]
 
@@ -58,16 +58,16 @@ def test_ready_serves_and_stops(running: tuple[subprocess.Popen[str], Path], num
     assert len(said["api"]) == 2
     for url in said["api"]:
         assert SdkClient(url)("CreateNics", vxnet=PODS, count=1)["ret_code"] == 0
-    with urllib.request.urlopen(f"{said['control']}/control/settings", timeout=5) as answer:
+    with fetch(f"{said['control']}/control/settings", timeout=5) as answer:
         assert json.loads(answer.read())["nics_per_instance"] == 5
     with pytest.raises(urllib.error.HTTPError, match="404"):
-        urllib.request.urlopen(f"{said['metadata']}/latest/meta-data/security-credentials", timeout=5)
+        fetch(f"{said['metadata']}/latest/meta-data/security-credentials", timeout=5)
     os.kill(process.pid, number)
     began = time.monotonic()
     assert process.wait(10) == 0
     assert time.monotonic() - began < 5
     with pytest.raises(urllib.error.URLError):
-        urllib.request.urlopen(said["control"], timeout=2)
+        fetch(said["control"], timeout=2)
 
 
 @pytest.mark.parametrize(
@@ -100,7 +100,8 @@ def test_without_data_plane_the_standard_library_is_enough() -> None:
         "import tests.emulator.__main__\n"
         "with Emulator() as emu: print(emu.url)\n"
     )
-    done = subprocess.run([sys.executable, "-S", "-c", code], cwd=TREE, capture_output=True, text=True, timeout=20)
+    command = [sys.executable, "-S", "-c", code]
+    done = subprocess.run(command, check=False, cwd=TREE, capture_output=True, text=True, timeout=20)
     assert done.stdout.startswith("http://127.0.0.1:"), done.stderr
 
 

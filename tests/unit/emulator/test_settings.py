@@ -25,7 +25,7 @@ def load(tmp_path: Path, content: t.Any) -> Settings:
 
 
 def test_what_is_measured_replaces_the_default(tmp_path: Path) -> None:
-    measured = {
+    measured: dict[str, t.Any] = {
         "nics_per_instance": 32,
         "nics_per_instance_type": {"c4m8": 16},
         "nic_name_match": "prefix",

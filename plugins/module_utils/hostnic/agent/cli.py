@@ -56,7 +56,9 @@ def _parser() -> argparse.ArgumentParser:
     commands.add_parser("version", help="print the version and the digest of the package").set_defaults(run=_version)
     for name, text in questions.QUESTIONS.items():
         question = commands.add_parser(name, help=text)
-        question.add_argument("--socket", default=SOCKET, metavar="string", help=f"where the agent listens (default {SOCKET})")
+        question.add_argument(
+            "--socket", default=SOCKET, metavar="string", help=f"where the agent listens (default {SOCKET})"
+        )
         question.set_defaults(run=_ask, question=name)
     return parser
 

@@ -32,7 +32,9 @@ GRACE: t.Final = 10.0  # s that running requests get when the agent stops
 TICK: t.Final = 5.0  # s between signs of life where systemd asks for none
 
 
-def run(settings: Settings, origins: t.Mapping[str, str], instance_id: str, environ: t.Mapping[str, str]) -> None:
+def run(
+    settings: Settings, origins: t.Mapping[str, str], instance_id: str, environ: t.MutableMapping[str, str]
+) -> None:
     """Serve until SIGTERM or SIGINT.
 
     Ready means: the journal is loaded, the nftables table stands, the socket is answered. The cloud may be away.
@@ -41,6 +43,7 @@ def run(settings: Settings, origins: t.Mapping[str, str], instance_id: str, envi
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
 
+    told = systemd.take(environ)
     boot_id = systemd.boot_id()
     links = KernelLinks(PARKING)
     engine = Engine(
@@ -60,7 +63,7 @@ def run(settings: Settings, origins: t.Mapping[str, str], instance_id: str, envi
     spool = Spool(Path(settings.statedir) / "spool", plugin.handle, boot_id)
     spool.drain()
 
-    inherited = systemd.listen_fds(environ, os.getpid())
+    inherited = systemd.listen_fds(told, os.getpid())
     listener = inherited[0] if inherited else listen_at(str(Path(settings.rundir) / "qingagent.sock"))
     server = Server(listener, {wire.CNI: plugin.handle, **questions.handlers(engine)}, verbs.poke)
     monitor = LinkMonitor(loops.follow_links(engine))
@@ -72,14 +75,14 @@ def run(settings: Settings, origins: t.Mapping[str, str], instance_id: str, envi
     for thread in threads:
         thread.start()
     server.start()
-    systemd.notify(environ, "READY=1")
+    systemd.notify(told, "READY=1")
     log.info("serving pods of %s", instance_id)
 
-    while not stop.wait(systemd.watchdog_interval(environ, os.getpid()) or TICK):
+    while not stop.wait(systemd.watchdog_interval(told, os.getpid()) or TICK):
         if all(thread.is_alive() for thread in threads):
-            systemd.notify(environ, "WATCHDOG=1")
+            systemd.notify(told, "WATCHDOG=1")
 
-    systemd.notify(environ, "STOPPING=1")
+    systemd.notify(told, "STOPPING=1")
     server.stop(GRACE)
     monitor.stop()
     engine.wake.set()

@@ -9,6 +9,12 @@ import typing as t
 _FIRST_FD: t.Final = 3
 
 
+def take(environ: t.MutableMapping[str, str]) -> dict[str, str]:
+    """What systemd tells this process, taken out of the environment so that no child speaks in its name."""
+    names = ("LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES", "NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC")
+    return {name: environ.pop(name) for name in names if name in environ}
+
+
 def listen_fds(environ: t.Mapping[str, str], pid: int) -> list[socket.socket]:
     """The sockets that systemd listens on for this process; empty outside of socket activation."""
     if environ.get("LISTEN_PID") != str(pid):
@@ -35,5 +41,3 @@ def watchdog_interval(environ: t.Mapping[str, str], pid: int) -> t.Optional[floa
 def boot_id(path: str = "/proc/sys/kernel/random/boot_id") -> str:
     with open(path, encoding="ascii") as file:  # noqa: PTH123 - procfs, no path arithmetic
         return file.read().strip()
-
-

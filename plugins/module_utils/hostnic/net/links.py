@@ -106,7 +106,7 @@ class KernelLinks:
     def in_pod(self, mac: str, netns: int, ifname: str) -> bool:
         with self._inside(netns) as inside:
             device = named(inside, ifname)
-        return device is not None and device.name == ifname and device.identity == mac
+        return device is not None and device.name == ifname and find([device], mac) is device
 
     def host_gateway(self, mac: str, name: str, address: str) -> Link:
         self._envoy.visit(self._host_fd, sysctl.forward)

@@ -41,7 +41,10 @@ class ReplyRouting:
 
 
 def ensure(wanted: ReplyRouting, host: str = netns.HOST) -> None:
-    """Routes first, then the rule; what is there stays. `LinkFailed` where the primary is not there or down."""
+    """Routes first, then the rule; what is there stays. `LinkFailed` where the primary is not there or down.
+
+    To be repeated: the routes go with the primary's address, for instance when its lease is renewed from scratch.
+    """
     with closing(netns.once(host, Netlink)) as channel:
         primary = named(channel, wanted.primary)
         if primary is None:
@@ -67,5 +70,6 @@ def _rule(kind: int, flags: int, wanted: ReplyRouting, tolerate: frozenset[int])
         ("FRA_FWMARK", wanted.mark),
         ("FRA_FWMASK", wanted.mark),
         ("FRA_TABLE", wanted.table),
+        ("FRA_PROTOCOL", requests.PROTO_KERNEL),
     )
     return Request(encode("rule", kind, REQUEST | ACK | flags, fields, attributes), "change the reply rule", tolerate)

@@ -18,7 +18,9 @@ _RTM_NEWADDR: t.Final = 20
 _RTM_DELADDR: t.Final = 21
 _RTM_NEWROUTE: t.Final = 24
 _RTM_DELLINKPROP: t.Final = 109
-_RTPROT_STATIC: t.Final = 4
+_STATIC: t.Final = 4
+# networkd takes rules and routes away that it did not make, except the kernel's: so ours on the host say they are
+PROTO_KERNEL: t.Final = 2
 _RTN_UNICAST: t.Final = 1
 _SCOPE_LINK: t.Final = 253
 MAIN: t.Final = 254
@@ -90,14 +92,15 @@ def drop_address(index: int, address: str) -> Request:
 
 def add_route(index: int, route: Route) -> Request:
     """In the main table. A route that is there already stays: the first one wins, as in the reference plugins."""
-    return _route(index, route, MAIN, EXCL, frozenset((errno.EEXIST,)))
+    return _route(index, route, MAIN, _STATIC, EXCL, frozenset((errno.EEXIST,)))
 
 
 def replace_route(index: int, route: Route, table: int) -> Request:
-    return _route(index, route, table, REPLACE, frozenset())
+    """On the host, in a table of ours."""
+    return _route(index, route, table, PROTO_KERNEL, REPLACE, frozenset())
 
 
-def _route(index: int, route: Route, table: int, flag: int, tolerate: frozenset[int]) -> Request:
+def _route(index: int, route: Route, table: int, protocol: int, flag: int, tolerate: frozenset[int]) -> Request:
     text = f"{route.dst} via {route.via}" if route.via else route.dst
     try:
         network = ipaddress.IPv4Network(route.dst)
@@ -112,7 +115,7 @@ def _route(index: int, route: Route, table: int, flag: int, tolerate: frozenset[
         "family": socket.AF_INET,
         "dst_len": network.prefixlen,
         "table": min(table, 255),
-        "proto": _RTPROT_STATIC,
+        "proto": protocol,
         "scope": 0 if route.via else _SCOPE_LINK,
         "type": _RTN_UNICAST,
     }
