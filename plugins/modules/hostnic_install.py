@@ -167,14 +167,14 @@ removed:
   returned: success
 """
 
-import sys
 import typing as t
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils._ansible import payload
-from ..module_utils._ansible.install import Installer, Places, check_host
+from ..module_utils._ansible.host import check_host, systemctl_of
+from ..module_utils._ansible.install import Installer, Places
 from ..module_utils.hostnic.errors import HostnicError
 
 ARGUMENTS: dict[str, dict[str, t.Any]] = {
@@ -212,22 +212,17 @@ def install(module: AnsibleModule, installer: Installer) -> dict[str, t.Any]:
 
 def main() -> None:
     module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)
-
-    def systemctl(*arguments: str) -> tuple[int, str]:
-        path = module.get_bin_path("systemctl")
-        if path is None:
-            return 127, ""
-        status, output, errors = module.run_command([path, *arguments])
-        return status, output + errors
-
+    systemctl = systemctl_of(module)
     places = Places(*(Path(module.params[key]) for key in ("root", "sbin_dir", "bin_dir", "unit_dir")))
     try:
-        check_host(systemctl, sys.version_info)
+        check_host(systemctl)
         result = install(module, Installer(places, systemctl, module.params["keep"], module.check_mode))
     except HostnicError as error:
         module.fail_json(msg=error.message)
+    except PermissionError as error:
+        module.fail_json(msg=f"installing needs root, so set become: {error}")
     except OSError as error:
-        module.fail_json(msg=f"the node's file system refused: {error}. Installing needs root: set become")
+        module.fail_json(msg=f"the node's file system refused: {error}")
     module.exit_json(**result)
 
 

@@ -98,7 +98,7 @@ from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils._ansible.install import check_host
+from ..module_utils._ansible.host import check_host, systemctl_of
 from ..module_utils.hostnic.errors import HostnicError
 
 # Seconds for repeated calls: someone waits, and an API that does not answer now is what they want to hear of.
@@ -161,15 +161,8 @@ def examine(module: AnsibleModule) -> dict[str, t.Any]:
 def main() -> None:
     module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)
 
-    def systemctl(*arguments: str) -> tuple[int, str]:
-        path = module.get_bin_path("systemctl")
-        if path is None:
-            return 127, ""
-        status, output, errors = module.run_command([path, *arguments])
-        return status, output + errors
-
     try:
-        check_host(systemctl)
+        check_host(systemctl_of(module))
         result = examine(module)
     except HostnicError as error:
         module.fail_json(msg=error.message, problems=[error.message], unchecked=[], instance_id=None)

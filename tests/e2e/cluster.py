@@ -18,6 +18,7 @@ from tests.lab.paths import CLONE, PREFIX
 from tests.lab.wait import until
 
 PARKING = "qingagent"
+NAMESPACE = "e2e"
 FABRIC = f"{PREFIX}-fabric"
 
 
@@ -68,7 +69,7 @@ class Cluster:
     def pod(self, node: Node, name: str, workload: bool = False) -> Placed:
         with node.cri() as cri:
             cri.wait_ready()
-            placed = Placed(node, cri.run_pod(name, workload=workload))
+            placed = Placed(node, cri.run_pod(name, NAMESPACE, workload=workload))
         self._placed.append(placed)
         return placed
 
@@ -82,6 +83,14 @@ class Cluster:
     def remove_pods(self) -> None:
         for placed in list(self._placed):
             self.stop(placed)
+
+    def sweep(self) -> None:
+        """Remove the pods that a killed run of these tests has left."""
+        for node in self.nodes:
+            with node.cri() as cri:
+                for pod in cri.pods():
+                    if pod.namespace == NAMESPACE:
+                        cri.remove_pod(pod)
 
     # -- the agent --
 

@@ -21,6 +21,7 @@ def cluster() -> t.Iterator[Cluster]:
     cluster = Cluster(Lab.load())
     if borrowed:
         cluster.play("site")
+        cluster.sweep()
     yield cluster
     if not borrowed:
         lab("down")

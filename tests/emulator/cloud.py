@@ -11,7 +11,7 @@ import typing as t
 from tests.emulator.addresses import AddressBook
 from tests.emulator.clock import Clock
 from tests.emulator.dataplane.base import DataPlane, Port
-from tests.emulator.errors import EmulatorError
+from tests.emulator.errors import ApiError, EmulatorError
 from tests.emulator.models import (
     BASE_NETWORK,
     IN_USE,
@@ -169,11 +169,12 @@ class Cloud:
 
     def new_mac(self) -> str:
         prefix = self.settings.mac_prefix.lower().split(":")
-        while True:
+        for _ in range(10000):
             rest = [f"{self.random.randrange(256):02x}" for _ in range(6 - len(prefix))]
             mac = ":".join(prefix + rest)
             if mac not in self.nics:
                 return mac
+        raise ApiError(5200, f"no MAC address left under [{self.settings.mac_prefix}]")
 
     def nics_of(self, instance_id: str) -> list[Nic]:
         """The attached NICs, the primary first, then by sequence."""

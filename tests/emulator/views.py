@@ -8,7 +8,7 @@ from collections import Counter
 
 from tests.emulator.clock import rfc3339
 from tests.emulator.cloud import Cloud
-from tests.emulator.models import MANAGED, Instance, Job, Nic, Router, Tag, Vxnet
+from tests.emulator.models import Instance, Job, Nic, Router, Tag, Vxnet
 
 Item = dict[str, t.Any]
 
@@ -87,7 +87,7 @@ def vxnet_item(cloud: Cloud, vxnet: Vxnet, verbose: bool) -> Item:
 
 def router_of_vxnet(cloud: Cloud, vxnet: Vxnet) -> Item | None:
     """The vxnet's network; None when it is not joined to a router (never an empty object)."""
-    if vxnet.router_id is None or vxnet.vxnet_type != MANAGED:
+    if vxnet.router_id is None:
         return None
     router, book = cloud.routers[vxnet.router_id], cloud.addresses[vxnet.vxnet_id]
     return {

@@ -124,6 +124,35 @@ def ping(netns: str | None, target: str, source: str | None = None, seconds: flo
     return ask() if netns is None else kernel.inside(netns, ask)
 
 
+def announced(sender_mac: str, sender_ip: str) -> bool:
+    """A broadcast ARP request from the first guest, in a frame with its own MAC, arrives at the second."""
+    target = os.urandom(4)  # tells this frame from others
+    packed_mac = bytes.fromhex(sender_mac.replace(":", ""))
+    body = struct.pack("!HHBBH", 1, 0x0800, 6, 4, 1) + packed_mac + socket.inet_aton(sender_ip) + bytes(6) + target
+    frame = b"\xff" * 6 + bytes.fromhex(MAC_1.replace(":", "")) + b"\x08\x06" + body
+
+    def listener() -> socket.socket:
+        return bound(socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(0x0806)))
+
+    def bound(raw: socket.socket) -> socket.socket:
+        raw.bind(("eth0", 0x0806))
+        return raw
+
+    def speak() -> None:
+        with bound(socket.socket(socket.AF_PACKET, socket.SOCK_RAW)) as raw:
+            raw.send(frame)
+
+    with kernel.inside(GUEST_2, listener) as ear:
+        kernel.inside(GUEST_1, speak)
+        deadline = time.monotonic() + 0.5
+        while (left := deadline - time.monotonic()) > 0:
+            ear.settimeout(left)
+            with contextlib.suppress(socket.timeout):
+                if ear.recv(2048)[38:42] == target:
+                    return True
+        return False
+
+
 @dataclass
 class Lab:
     emu: Emulator
@@ -284,6 +313,16 @@ class TestPortSecurity:
             ip("neigh", "flush", "all", netns=GUEST_2)
             assert ping(GUEST_1, PRIMARY_2, source=PRIMARY_1, seconds=0.4) is passes
 
+    def test_frames_of_arp(self, lab: Lab) -> None:
+        foreign_mac, mine = "52:54:00:00:99:99", (MAC_1, PRIMARY_1)
+        claims = [mine, (MAC_1, self.FOREIGN), (foreign_mac, PRIMARY_1), (MAC_1, "0.0.0.0")]
+        assert [announced(*claim) for claim in claims] == [True, False, False, True]
+        lab.set(port_security="mac")
+        assert [announced(*claim) for claim in claims] == [True] * 4
+        lab.set(port_security="mac+ip")
+        lab.call("ModifyNicAttributes", nic=MAC_1, enable_aspoof=0)
+        assert [announced(*claim) for claim in claims] == [True] * 4
+
     def test_a_changed_address_is_the_nic_s_own(self, lab: Lab) -> None:
         lab.set(modify_attached_address="allow")
         lab.call("ModifyNicAttributes", nic=MAC_1, private_ip=self.FOREIGN)
@@ -403,6 +442,7 @@ class TestProcess:
         try:
             configure_primaries()
             assert ping(None, PRIMARY_1)
+            assert f"default via {HOST_END} dev uplink" in ip("route", netns=f"{PREFIX}-router")
 
             def ask() -> int:
                 opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))

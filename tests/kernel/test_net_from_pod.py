@@ -127,7 +127,8 @@ def test_a_stacked_link_with_the_same_mac_is_not_taken_for_it(placed: Placed) ->
     placed.ip("link", "set", "eth0", "address", placed.mac)
     assert not placed.world.links.in_pod(placed.mac, placed.descriptor, "eth0")
     assert placed.back()
-    assert placed.world.places(placed.mac, placed.pod) == [(placed.world.parking, NAME)]
+    assert placed.world.places(placed.mac) == [(placed.world.parking, NAME)]
+    assert placed.world.show(placed.world.parking)[NAME]["linkinfo"]["info_kind"] == "veth"
 
 
 def test_it_lies_in_the_host_under_any_name(placed: Placed) -> None:

@@ -10,7 +10,7 @@ import signal
 import typing as t
 
 from tests.lab.errors import LabError
-from tests.lab.paths import CACHE
+from tests.lab.paths import CACHE, LOCK
 from tests.lab.procs import Process
 from tests.lab.wait import until
 
@@ -19,7 +19,7 @@ from tests.lab.wait import until
 def held(say: t.Callable[[str], None], take_over: bool = False) -> t.Iterator[None]:
     """Wait for the running command, or end it: killing `make` leaves its lab command behind."""
     CACHE.mkdir(parents=True, exist_ok=True)
-    with (CACHE / "lock").open("a+") as file:
+    with LOCK.open("a+") as file:
 
         def taken() -> bool:
             with contextlib.suppress(BlockingIOError):

@@ -37,3 +37,9 @@ def overlay(lower: Path, upper: Path, work: Path, merged: Path) -> None:
         run(["mount", "-t", "overlay", "-o", options, "overlay", str(merged)])
     except LabError as error:
         raise LabError(f"{error} ({upper} must lie on a real file system or a tmpfs)") from error
+
+
+def is_lower(folder: Path, mountinfo: str | None = None) -> bool:
+    """Whether an overlay lies on it: another lab's."""
+    text = mountinfo if mountinfo is not None else Path("/proc/self/mountinfo").read_text()
+    return re.search(rf"lowerdir={re.escape(str(folder))}[,:\s]", text) is not None

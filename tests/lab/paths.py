@@ -3,14 +3,17 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
-PREFIX = "qclab"
+# LAB_NAME= for a second lab beside the first; it needs a LAB_NETWORK= of its own too.
+NAME = os.environ.get("LAB_NAME", "")
+PREFIX = f"qclab{NAME}"
 
 CLONE = Path(__file__).resolve().parents[2]
 
 # Gone after `down`.
-RUN = Path("/run/qingcloud-lab")
+RUN = Path(f"/run/qingcloud-lab{NAME}")
 LOGS = RUN / "logs"
 NODES = RUN / "nodes"
 LAB_JSON = RUN / "lab.json"
@@ -22,7 +25,8 @@ KNOWN_HOSTS = RUN / "known_hosts"
 CONTROL = RUN / "cp"
 
 # Gone after `down`, on a real file system: an overlay's upper layer cannot lie on another overlay.
-WORK = Path("/var/lib/qingcloud-lab")
+WORK = Path(f"/var/lib/qingcloud-lab{NAME}")
 
 # Kept by `down`.
 CACHE = Path("/var/cache/qingcloud-lab")
+LOCK = CACHE / f"lock{NAME}"

@@ -15,11 +15,11 @@ from pathlib import Path
 
 from tests.lab import apt, cgroups, image, mounts
 from tests.lab.errors import LabError
-from tests.lab.paths import CACHE, LOGS, PREFIX
+from tests.lab.paths import CACHE, LOGS, NAME, PREFIX
 
 _HERE = Path(__file__).parent
 _UNITS = _HERE / "units"
-_BUILD = ".build-"
+_BUILD = f".build{NAME}-"
 
 # Would start, or wait for, what the lab does not want of a node. A test may unmask the network managers.
 _MASKED: t.Final = """
@@ -72,7 +72,7 @@ def ensure(suite: str, report: t.Callable[[str], None]) -> Path:
     os.sync()
     building.rename(root.parent)
     for other in CACHE.glob(f"{suite}-*"):
-        if other != root.parent:
+        if other != root.parent and not mounts.is_lower(other / "root"):
             shutil.rmtree(other)
     return root
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 import typing as t
@@ -120,7 +121,15 @@ class ScriptedPool:
             self.nics[nic_id] = replace(self.nics[nic_id], state=state)
 
 
-Place = t.Union[str, tuple[int, str]]  # "parking" or (descriptor of a netns, ifname); absent: nowhere
+Place = t.Union[str, tuple[int, str]]  # "parking" or (`netns_of` a descriptor, ifname); absent: nowhere
+
+
+def netns_of(descriptor: int) -> int:
+    """The file behind a descriptor; of a number that is none, the number."""
+    try:
+        return os.fstat(descriptor).st_ino
+    except OSError:
+        return descriptor
 
 
 class ScriptedLinks:
@@ -146,7 +155,7 @@ class ScriptedLinks:
                 raise self.fail.pop("to_pod")
             if self.places.get(mac) != "parking":
                 raise LinkFailed(f"NIC {mac} is not in the parking namespace", missing=True)
-            self.places[mac] = (netns, pod.ifname)
+            self.places[mac] = (netns_of(netns), pod.ifname)
             return 7, pod.mtu or 1500
         finally:
             with self._lock:
@@ -157,13 +166,14 @@ class ScriptedLinks:
         if "from_pod" in self.fail:
             raise self.fail.pop("from_pod")
         place = self.places.get(mac)
-        if place == "parking" or (isinstance(place, tuple) and place[0] == netns):
+        inside = None if netns is None else netns_of(netns)
+        if place == "parking" or (isinstance(place, tuple) and place[0] == inside):
             self.places[mac] = "parking"
             return True
         return False
 
     def in_pod(self, mac: str, netns: int, ifname: str) -> bool:
-        return self.places.get(mac) == (netns, ifname)
+        return self.places.get(mac) == (netns_of(netns), ifname)
 
 
 def eventually(condition: t.Callable[[], t.Any], within: float = 10.0) -> None:

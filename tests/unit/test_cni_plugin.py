@@ -143,7 +143,7 @@ def test_a_descriptor_that_is_no_netns_is_refused_before_anything_happens(
     assert bench.pool.calls == []
     bench.ask()
     assert bench.ask("DEL", descriptor=descriptor).exit == 0  # it is looked for elsewhere
-    assert bench.links.calls[-1] == ("from_pod", bench.one.nic_id, None, "eth0", 7)
+    assert bench.links.calls[-1] == ("from_pod", bench.one.nic_id, None, "eth0", 0)
     for one in (descriptor, *others):
         os.close(one)
 

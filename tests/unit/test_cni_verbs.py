@@ -19,7 +19,8 @@ from hostnic.states import State
 from tests.support.cni import GATEWAY_ADDRESS, HOST_ADDRESS, KEY, ScriptedLinks, ScriptedPool, eventually, nic
 
 ONE, TWO = nic(1), nic(2)
-POD, OTHER_POD = Netns(100, 1000), Netns(200, 2000)
+# no open descriptors: nothing here looks behind them
+POD, OTHER_POD = Netns(100_000, 1000), Netns(200_000, 2000)
 ROUTER_ROUTE = Route("0.0.0.0/0", "172.16.1.1")
 
 
@@ -73,7 +74,7 @@ def test_add_reserves_moves_commits_and_tells(bench: Bench) -> None:
         dns={"domain": "x"},
     )
     assert bench.links.calls == [
-        ("to_pod", ONE.nic_id, 100, PodLink("eth0", "172.16.1.101/24", (ROUTER_ROUTE,), 1400)),
+        ("to_pod", ONE.nic_id, POD.descriptor, PodLink("eth0", "172.16.1.101/24", (ROUTER_ROUTE,), 1400)),
     ]
     assert bench.pool.calls == [
         ("acquire", KEY, {"K8S_POD_NAME": "p"}, ("vxnet-a",)),
@@ -135,7 +136,7 @@ def test_a_failed_move_brings_the_link_home_and_lets_the_nic_rest(bench: Bench) 
     bench.links.fail["to_pod"] = LinkFailed("the pod has an interface eth0 already")
     with pytest.raises(LinkFailed, match="already"):
         bench.add()
-    assert bench.links.calls[-1] == ("from_pod", ONE.nic_id, 100, "eth0", 0)
+    assert bench.links.calls[-1] == ("from_pod", ONE.nic_id, POD.descriptor, "eth0", 0)
     assert bench.pool.named("abort") == [("abort", KEY, True)]
 
 
@@ -317,7 +318,7 @@ def test_a_lease_of_a_nic_that_is_not_ours_any_more_is_dropped(bench: Bench) -> 
 def test_del_takes_the_nic_back(bench: Bench) -> None:
     bench.add()
     bench.delete()
-    assert bench.links.calls[-1] == ("from_pod", ONE.nic_id, 100, "eth0", 7)
+    assert bench.links.calls[-1] == ("from_pod", ONE.nic_id, POD.descriptor, "eth0", 7)
     assert bench.pool.named("release") == [("release", KEY, True)]
 
 
@@ -339,8 +340,15 @@ def test_del_without_a_netns_finds_a_link_that_came_home(bench: Bench) -> None:
     bench.add()
     bench.links.places[ONE.nic_id] = "parking"
     bench.delete(netns=None)
-    assert bench.links.calls[-1] == ("from_pod", ONE.nic_id, None, "eth0", 7)
+    assert bench.links.calls[-1] == ("from_pod", ONE.nic_id, None, "eth0", 0)
     assert bench.pool.states() == {ONE.nic_id: State.QUARANTINE}
+
+
+def test_del_in_another_netns_than_the_leases_trusts_the_mac_only(bench: Bench) -> None:
+    bench.add()
+    bench.links.places[ONE.nic_id] = "parking"
+    bench.delete(netns=OTHER_POD)
+    assert bench.links.calls[-1] == ("from_pod", ONE.nic_id, OTHER_POD.descriptor, "eth0", 0)
 
 
 def test_del_of_a_link_that_is_nowhere_succeeds_and_breaks_the_nic(bench: Bench) -> None:

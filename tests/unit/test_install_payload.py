@@ -32,7 +32,7 @@ def build(**changes: t.Any) -> Version:
 
 
 def imported(path: Path) -> t.Iterator[Path]:
-    """Files that a file's relative imports name, wherever they stand, and the packages around them: as AnsiballZ walks."""
+    """Files that a file's relative imports name, wherever they stand, and packages around them: as AnsiballZ walks."""
     for node in ast.walk(ast.parse(path.read_text())):
         if not isinstance(node, ast.ImportFrom) or not node.level:
             continue

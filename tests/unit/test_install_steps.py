@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from plugins.module_utils._ansible import artifacts, install, payload
-from plugins.module_utils._ansible.install import Installer, Places, check_host
+from plugins.module_utils._ansible.host import check_host
+from plugins.module_utils._ansible.install import Installer, Places
 from plugins.module_utils.hostnic.errors import HostnicError
 from tests.unit.test_install_artifacts import wheel
 

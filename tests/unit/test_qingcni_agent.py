@@ -77,7 +77,7 @@ def test_add_and_del(node: Node) -> None:
         {"address": "172.16.1.101/24", "gateway": "172.16.1.1", "interface": 0, "version": "4"},
     ]
     assert place(node)[1] == "eth0"
-    assert node.pool.leases[KEY].netns_inode == os.stat("/proc/self/ns/net").st_ino
+    assert node.pool.leases[KEY].netns_inode == Path("/proc/self/ns/net").stat().st_ino
     assert node.qingcni.run("DEL") == (0, b"", b"")
     assert node.qingcni.run("DEL") == (0, b"", b"")
     assert place(node) == "parking"
@@ -147,6 +147,15 @@ def test_a_del_without_an_agent_is_done_when_the_next_one_starts(node: Node) -> 
     assert place(node) == "parking"
     assert node.pool.leases == {}
     assert node.qingcni.spooled() == []
+
+
+def test_a_spooled_del_of_a_netns_that_is_gone_finds_the_nic_that_came_home(node: Node) -> None:
+    node.add()
+    node.server.stop(0.0)
+    assert node.qingcni.run("DEL", {"CNI_NETNS": ""}, waits={"DEL": 0.3}).exit == 0
+    node.links.places[ONE.nic_id] = "parking"
+    node.start_agent()
+    assert node.pool.states() == {ONE.nic_id: State.QUARANTINE}
 
 
 def test_a_spooled_del_does_not_end_a_lease_that_came_later(node: Node) -> None:

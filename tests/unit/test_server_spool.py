@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import os
 import threading
 import typing as t
 from pathlib import Path
@@ -26,12 +27,13 @@ class Bench:
         self.directory = directory
         self.now = 1000.0
         self.done: list[Request] = []
+        self.inodes: list[t.Optional[int]] = []
         self.errors: list[HostnicError] = []
         self.spool = Spool(directory, self.carry_out, BOOT, lambda: self.now)
 
     def carry_out(self, request: Request, netns: t.Optional[int], cancelled: t.Callable[[], bool]) -> Answer:
-        assert netns is None
         assert not cancelled()
+        self.inodes.append(None if netns is None else os.fstat(netns).st_ino)
         self.done.append(request)
         return refusal(request.request_id, self.errors.pop(0)) if self.errors else Answer(request.request_id, 0)
 
@@ -76,6 +78,28 @@ def test_a_del_keeps_the_time_it_was_asked_for_and_gets_a_new_deadline(bench: Be
     bench.spool.drain()
     assert bench.done[0].asked_at == 2.0
     assert bench.done[0].deadline == bench.now + 30.0
+
+
+def test_the_netns_goes_along_where_it_still_stands(bench: Bench, tmp_path: Path) -> None:
+    for number, path in enumerate((str(tmp_path), "/nowhere/at/all", "", "a\0b")):
+        bench.put(f"{number:020d}-x.json", env={"CNI_COMMAND": "DEL", "CNI_NETNS": path})
+    assert bench.spool.drain() == 0
+    assert bench.inodes == [tmp_path.stat().st_ino, None, None, None]
+
+
+def test_a_file_that_cannot_be_read_now_is_tried_later(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
+    path = bench.put()
+    real = path.read_bytes()
+    path.unlink()
+    # a file whose reading fails although it is one: memory of a process, at address 0
+    path.symlink_to("/proc/self/mem")
+    assert bench.spool.drain() == 1
+    assert "next try in 5 s" in caplog.text
+    path.unlink()
+    path.write_bytes(real)
+    assert bench.spool.drain() == 1
+    bench.now += 5.0
+    assert bench.spool.drain() == 0
 
 
 @pytest.mark.parametrize("error", [Unreachable("a"), LinkFailed("b")])

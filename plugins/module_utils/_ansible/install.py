@@ -3,8 +3,6 @@
 
 from __future__ import annotations
 
-import re
-import sys
 import tarfile
 import tempfile
 import typing as t
@@ -13,16 +11,12 @@ from pathlib import Path
 
 from ..hostnic.errors import HostnicError
 from . import artifacts, fsio, lock, payload
+from .host import Systemctl
 from .tree import CURRENT, PREVIOUS, Tree, fingerprint
 
-OLDEST_PYTHON: t.Final = (3, 9)
-OLDEST_SYSTEMD: t.Final = 247  # Debian 11; EL9 has 252
 DEFAULT_UNIT_DIR: t.Final = Path("/etc/systemd/system")
 
 SYSTEMD_RUNS: t.Final = Path("/run/systemd/system")  # sd_booted(3)
-
-# Runs systemctl with these arguments: (exit status, output); status 127 where there is no systemctl.
-Systemctl = t.Callable[..., "tuple[int, str]"]
 
 
 @dataclass(frozen=True)
@@ -63,21 +57,6 @@ class Picture:
         lines += [f"unit {path} {seen}" for path, seen in sorted(self.units.items()) if seen]
         lines += [f"file {path} {seen[:12]}" for path, seen in sorted(self.facts.get("files", {}).items())]
         return "\n".join(lines) + "\n"
-
-
-def check_host(systemctl: Systemctl, python: tuple[t.Any, ...] = sys.version_info) -> None:
-    """Raise `HostnicError` where the node is too old, with what it has and what it needs."""
-    if tuple(python[:2]) < OLDEST_PYTHON:
-        raise HostnicError(
-            f"Python {python[0]}.{python[1]} ({sys.executable}) is too old: the agent needs "
-            f"{OLDEST_PYTHON[0]}.{OLDEST_PYTHON[1]} or later. Install one and name it in ansible_python_interpreter"
-        )
-    status, output = systemctl("--version")
-    match = re.search(r"^systemd (\d+)", output, re.MULTILINE)
-    if status != 0 or match is None:
-        raise HostnicError("the agent runs under systemd, and this node has none (systemctl --version failed)")
-    if int(match.group(1)) < OLDEST_SYSTEMD:
-        raise HostnicError(f"systemd {match.group(1)} is too old: the agent's units need {OLDEST_SYSTEMD} or later")
 
 
 class Installer:

@@ -17,7 +17,7 @@ CONTAINERD_SECTIONS: t.Final = ("io.containerd.grpc.v1.cri.cni", "io.containerd.
 CONTAINERD_CONFIG: t.Final = "etc/containerd/config.toml"
 CRIO_CONFIGS: t.Final = ("etc/crio/crio.conf", "etc/crio/crio.conf.d/*.conf")
 
-_SECTION = re.compile(r"^\[(?P<name>[^\[\]]+)\]\s*(#.*)?$")
+_SECTION = re.compile(r"^\[\[?(?P<name>[^\[\]]+)\]\]?\s*(#.*)?$")
 _VALUE = re.compile(r"^(?P<key>[A-Za-z0-9_-]+)\s*=\s*(?P<value>.*)$")
 _STRING = re.compile(r'"((?:[^"\\]|\\.)*)"|\'([^\']*)\'')
 

@@ -174,6 +174,9 @@ class TestParallelJobs:
         raw.attach(nics)
         detach = raw.ok("DetachNics", nics=nics)["job_id"]
         again = raw.attach(nics, NODE_B)
+        raw.emu.advance(3.5)
+        assert raw.nic(nics[0])["instance_id"] == NODE
+        assert raw.job(detach)["status"] == "pending"
         raw.emu.advance(60)
         assert [raw.job(job)["status"] for job in (detach, again)] == ["successful"] * 2
         assert raw.nic(nics[0])["instance_id"] == NODE_B

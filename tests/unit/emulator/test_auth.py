@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import typing as t
 import urllib.error
@@ -11,11 +12,14 @@ import urllib.request
 import pytest
 
 from tests.emulator import Emulator
+from tests.emulator.http import Reply, Request
+from tests.emulator.metadata import Metadata
 from tests.unit.emulator.rig import (
     KEY,
     NODE,
     PODS,
     SECRET,
+    WORLD,
     Rig,
     SdkClient,
     UrllibClient,
@@ -235,3 +239,29 @@ def test_no_role_no_credential(raw: Rig) -> None:
     with pytest.raises(urllib.error.HTTPError) as refused:
         credential(raw.emu)
     assert (refused.value.code, refused.value.read()) == (404, b"no role")
+
+
+def test_metadata_knows_an_instance_by_its_address(emu: Emulator) -> None:
+    """Two have a role: on loopback nobody is meant, from an instance's address that instance is."""
+    emu.cloud.add_instance("i-00000009", PODS, private_ip="172.16.1.9")
+    metadata = Metadata(emu.cloud)
+
+    def asked(peer: str) -> Reply:
+        answer = metadata.answer(Request("GET", "/latest/meta-data/security-credentials", "", {}, b"", peer))
+        assert answer is not None
+        return answer
+
+    assert asked("127.0.0.1").status == 404
+    emu.cloud.set_role(NODE, "one")
+    assert asked("127.0.0.1").status == 200
+    emu.cloud.set_role("i-00000009", "two")
+    assert asked("127.0.0.1").status == 404
+    token = json.loads(asked("172.16.1.9").body)["id_token"].split(".")[1]
+    assert json.loads(base64.urlsafe_b64decode(token + "=="))["role"] == "two"
+    assert asked("172.16.1.10").status == 404
+
+
+def test_a_role_in_the_world_file() -> None:
+    world = {**WORLD, "instances": [{**WORLD["instances"][0], "role": "pool"}]}
+    with Emulator(world=world) as emu:
+        assert isinstance(credential(emu, None), dict)

@@ -152,6 +152,12 @@ class TestCreate:
         assert nic_id.startswith("02:00:5e:")
         assert raw.nic(nic_id)["security_group"] == "sg-00000001"
 
+    def test_macs_are_not_given_twice(self, raw: Rig) -> None:
+        raw.set(mac_prefix="52:54:00:00:ff")
+        assert len(set(raw.create(200))) == 200
+        raw.create(56, PODS_B)
+        raw.refused(5200, "CreateNics", vxnet=PODS_B)
+
 
 class TestAddressOrder:
     def taken(self, raw: Rig, count: int = 3) -> list[int]:
@@ -266,7 +272,8 @@ class TestDescribe:
         assert not theirs & self.ids(rig)
         assert self.ids(other) == theirs
 
-    def test_filters(self, rig: Rig) -> None:
+    def test_filters(self, rig: Rig, other: Rig) -> None:
+        other.create(1, FOREIGN)
         a, b = rig.create(1, PODS, nic_name="a"), rig.create(1, PODS_B, nic_name="b")
         rig.attach(b)
         rig.emu.advance(60)

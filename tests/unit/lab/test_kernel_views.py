@@ -20,7 +20,7 @@ MOUNTINFO = """\
 30 22 0:26 / /sys/fs/cgroup rw - tmpfs tmpfs rw
 31 30 0:27 / /sys/fs/cgroup/memory rw,relatime shared:9 - cgroup cgroup rw,memory
 32 30 0:28 / /sys/fs/cgroup/unified rw,relatime - cgroup2 cgroup2 rw
-40 22 0:40 / /run/qingcloud-lab/nodes/node1/root rw - overlay overlay rw,lowerdir=/a
+40 22 0:40 / /run/qingcloud-lab/nodes/node1/root rw - overlay overlay rw,lowerdir=/a,upperdir=/b
 41 40 0:41 / /run/qingcloud-lab/nodes/node1/root/a\\040b rw - tmpfs tmpfs rw
 42 22 0:42 / /run/qingcloud-lab-other rw - tmpfs tmpfs rw
 """
@@ -68,6 +68,11 @@ def test_every_cgroup_hierarchy() -> None:
 def test_mounts_from_the_inside_out() -> None:
     root = Path("/run/qingcloud-lab/nodes/node1/root")
     assert mounts.below(Path("/run/qingcloud-lab"), MOUNTINFO) == [root / "a b", root]
+
+
+def test_a_root_in_use() -> None:
+    assert mounts.is_lower(Path("/a"), MOUNTINFO)
+    assert not mounts.is_lower(Path("/"), MOUNTINFO)
 
 
 @pytest.mark.parametrize("code", [0, 3])

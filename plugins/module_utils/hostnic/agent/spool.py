@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
+import os
 import threading
 import typing as t
 from dataclasses import replace
@@ -54,32 +56,34 @@ class Spool:
             return 0
         waiting = [path for path in found if path.suffix == ".json"]
         self._sweep([path for path in found if path.suffix == ".tmp"])
-        left = 0
-        for path in waiting:
-            not_before, _ = self._retries.get(path.name, (0.0, 0.0))
-            if self._clock() < not_before or not self._one(path):
-                left += 1
-        return left
+        return len([path for path in waiting if not self._dealt_with(path)])
+
+    def _dealt_with(self, path: Path) -> bool:
+        not_before, _ = self._retries.get(path.name, (0.0, 0.0))
+        if self._clock() < not_before:
+            return False
+        try:
+            return self._one(path)
+        except OSError as error:
+            return self._later(path, str(error))
 
     def _one(self, path: Path) -> bool:
         """Whether this file is dealt with."""
         try:
             request = self._read(path)
-        except (wire.WireError, OSError) as error:
+        except wire.WireError as error:
             return self._set_aside(path, str(error))
         if request is None:
             return self._remove(path)
-        answer = self._carry_out(replace(request, deadline=self._clock() + _TIME_FOR_ONE), None, lambda: False)
+        with _netns(request.env.get("CNI_NETNS", "")) as netns:
+            answer = self._carry_out(replace(request, deadline=self._clock() + _TIME_FOR_ONE), netns, lambda: False)
         if answer.exit == 0:
             log.info("%s: a DEL from while the agent was away is done", path.name)
             return self._remove(path)
         error_ = json.loads(answer.stdout)
         if error_["code"] != spec.TRY_AGAIN and error_["code"] < spec.NO_AGENT:  # the request itself is wrong
             return self._set_aside(path, error_["msg"])
-        _, pause = self._retries.get(path.name, (0.0, _FIRST_PAUSE))
-        self._retries[path.name] = (self._clock() + pause, min(2 * pause, _LONGEST_PAUSE))
-        log.warning("%s: %s; next try in %.0f s", path.name, error_["msg"], pause)
-        return False
+        return self._later(path, error_["msg"])
 
     def _read(self, path: Path) -> t.Optional[wire.Request]:
         """None for one of an earlier boot: whatever its container held went down with that."""
@@ -101,6 +105,12 @@ class Spool:
             if not 0 <= age < _UNFINISHED_AGE:
                 self._remove(path)
 
+    def _later(self, path: Path, reason: str) -> bool:
+        _, pause = self._retries.get(path.name, (0.0, _FIRST_PAUSE))
+        self._retries[path.name] = (self._clock() + pause, min(2 * pause, _LONGEST_PAUSE))
+        log.warning("%s: %s; next try in %.0f s", path.name, reason, pause)
+        return False
+
     def _remove(self, path: Path) -> bool:
         self._retries.pop(path.name, None)
         path.unlink(missing_ok=True)
@@ -112,3 +122,17 @@ class Spool:
         self._retries.pop(path.name, None)
         path.rename(aside)
         return True
+
+
+@contextlib.contextmanager
+def _netns(path: str) -> t.Iterator[t.Optional[int]]:
+    """The pod's netns where it still stands: then its NIC is fetched from there, else it comes home by itself."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK) if path else None
+    except (OSError, ValueError):  # ValueError: what no path can be
+        descriptor = None
+    try:
+        yield descriptor
+    finally:
+        if descriptor is not None:
+            os.close(descriptor)

@@ -133,7 +133,9 @@ class Verbs:
 
     def _end(self, lease: Lease, netns: t.Optional[Netns]) -> None:
         descriptor = netns.descriptor if netns else None
-        returned = self._links.from_pod(lease.nic_id, descriptor, lease.ifname, lease.ifindex)
+        # in another netns than the lease's, index and name are those of another pod's link: only the MAC counts there
+        same = netns is not None and netns.inode == lease.netns_inode
+        returned = self._links.from_pod(lease.nic_id, descriptor, lease.ifname, lease.ifindex if same else 0)
         if not returned:
             log.warning("%s: the link of %s was found nowhere", lease.attachment, lease.nic_id)
         self._pool.release(lease.attachment, returned)

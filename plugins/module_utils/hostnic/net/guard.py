@@ -117,15 +117,15 @@ class ManagerGuard:
     def _ensure(self, path: Path, text: _Text, macs: t.Sequence[str]) -> bool:
         """Whether the file was written or removed."""
         try:
-            before = path.read_text() if path.exists() else ""
-            wanted = text(macs) if macs else ""
+            before = path.read_bytes() if path.exists() else b""
+            wanted = text(macs).encode() if macs else b""
             if before == wanted:
                 return False
             if wanted:
                 _replace(path, wanted)
             else:
                 path.unlink()
-        except (OSError, UnicodeDecodeError) as error:
+        except OSError as error:
             log.warning("cannot write %s, so a network manager may touch pods' NICs: %s", path, error)
             return False
         return True
@@ -148,9 +148,9 @@ def _is_mac(mac: str) -> bool:
     return False
 
 
-def _replace(path: Path, text: str) -> None:
+def _replace(path: Path, content: bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f".{path.name}.new")
-    draft.write_text(text)
+    draft.write_bytes(content)
     draft.chmod(0o644)
     draft.replace(path)

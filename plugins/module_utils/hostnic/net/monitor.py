@@ -97,6 +97,7 @@ def _heard(listener: socket.socket) -> t.Iterator[t.Optional[str]]:
     except OSError as error:
         if error.errno != errno.ENOBUFS:
             raise
+        _drain(listener)
         log.warning("link events were lost: the kernel sent more than could be read")
         yield None
         return
@@ -105,3 +106,15 @@ def _heard(listener: socket.socket) -> t.Iterator[t.Optional[str]]:
             device = parse(message.body)
             if device.may_be_a_nic:
                 yield device.identity
+
+
+def _drain(listener: socket.socket) -> None:
+    """Until the queue is empty the kernel goes on dropping events, and does not say so again."""
+    while True:
+        try:
+            listener.recv(1 << 16)
+        except BlockingIOError:
+            return
+        except OSError as error:
+            if error.errno != errno.ENOBUFS:
+                raise

@@ -1,0 +1,113 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The nftables table, loaded by the real nft into a throw-away namespace."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import typing as t
+
+import pytest
+
+from hostnic.errors import LinkFailed
+from hostnic.net.nft import NftTable, Ruleset
+from tests.kernel.net_world import World
+
+pytestmark = [
+    pytest.mark.skipif(os.geteuid() != 0, reason="needs root"),
+    pytest.mark.skipif(shutil.which("nft") is None, reason="needs nft"),
+]
+
+RULES = Ruleset(("172.16.1.0/24", "172.16.2.0/24"), ("172.16.0.0/16",), ("gwA", "gwB"), "eth0")
+
+
+@pytest.fixture
+def world() -> t.Iterator[World]:
+    with World() as world:
+        yield world
+
+
+class Nft:
+    """Runs nft in the world's host; counts."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.runs = 0
+
+    def __call__(self, script: str) -> None:
+        self.runs += 1
+        done = self.run("-f", "-", script=script)
+        if done.returncode:
+            raise LinkFailed(done.stderr)
+
+    def run(self, *arguments: str, script: str = "") -> subprocess.CompletedProcess[str]:
+        command = ["ip", "netns", "exec", self.world.host, "nft", *arguments]
+        return subprocess.run(command, input=script, capture_output=True, text=True, check=False)
+
+    def tables(self) -> list[str]:
+        return self.run("list", "tables").stdout.split("\n")[:-1]
+
+    def ruleset(self) -> list[dict[str, t.Any]]:
+        listed = json.loads(self.run("-j", "-s", "list", "table", "ip", "qingcni").stdout)["nftables"]
+        return [{kind: {k: v for k, v in item.items() if k != "handle"} for kind, item in entry.items()}
+                for entry in listed if "metainfo" not in entry]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "rules",
+    [
+        RULES,
+        Ruleset(()),
+        Ruleset(("10.0.0.0/24", "10.0.0.0/25", "10.0.1.0/24"), ("10.0.0.0/8", "10.0.0.0/16"), ("a.b-c_d@e+f",)),
+        Ruleset(("172.16.1.0/24",), gateways=("gwB",), primary_is_gateway=True, ip_masq=True),
+        Ruleset(("172.16.1.0/24",), mark=0x80000000, symmetric_replies=False, ip_masq=True),
+    ],
+)
+def test_nft_takes_every_shape_twice_in_a_row(world: World, rules: Ruleset) -> None:
+    nft = Nft(world)
+    assert NftTable(nft).apply(rules)
+    once = nft.ruleset()
+    assert NftTable(nft).apply(rules), "another process knows nothing and applies again"
+    assert nft.ruleset() == once
+    assert nft.tables() == ["table ip qingcni"]
+
+
+def test_the_same_is_not_applied_again_and_other_tables_stay(world: World) -> None:
+    nft = Nft(world)
+    nft.run("-f", "-", script="table ip kube { chain c { counter accept; }; }")
+    table = NftTable(nft)
+    assert table.apply(RULES) and not table.apply(RULES)
+    assert nft.runs == 1
+    assert table.apply(Ruleset(("172.16.9.0/24",)))
+    assert "172.16.1.0" not in nft.run("list", "ruleset").stdout
+    assert nft.tables() == ["table ip kube", "table ip qingcni"]
+    table.delete()
+    table.delete()
+    assert nft.tables() == ["table ip kube"]
+    assert table.apply(RULES), "it is wanted again"
+
+
+def test_a_table_that_was_flushed_away_comes_back(world: World) -> None:
+    nft = Nft(world)
+    table = NftTable(nft)
+    table.apply(RULES)
+    assert table.present() and not table.apply(RULES)
+    nft.run("flush", "ruleset")
+    assert not table.present() and table.apply(RULES)
+    assert nft.tables() == ["table ip qingcni"]
+
+
+def test_a_table_that_nft_refuses_leaves_the_old_one(world: World) -> None:
+    nft = Nft(world)
+    table = NftTable(nft)
+    table.apply(RULES)
+    before = nft.ruleset()
+
+    def broken(script: str) -> None:
+        nft(script.replace("masquerade", "masquerade everything"))
+
+    with pytest.raises(LinkFailed):
+        NftTable(broken).apply(Ruleset(("172.16.9.0/24",)))
+    assert nft.ruleset() == before

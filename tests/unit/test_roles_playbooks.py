@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Units and playbooks: what must be so for the promises to hold, as far as text tells."""
+
+from __future__ import annotations
+
+import re
+import typing as t
+
+import pytest
+import yaml
+
+from plugins.module_utils.hostnic.config import Settings
+from tests.support.ansible import CLONE, ansible
+
+
+def load(path: str) -> t.Any:
+    return yaml.safe_load((CLONE / path).read_text())
+
+
+@pytest.mark.parametrize("name", ["site", "verify"])
+def test_playbooks_are_well_formed(name: str) -> None:
+    ansible("ansible-playbook", f"playbooks/{name}.yml", "-i", "playbooks/inventory.example.yml", "--syntax-check")
+
+
+def test_the_configuration_is_written_after_the_agent_answers() -> None:
+    [play] = load("playbooks/site.yml")
+    assert [task["ansible.builtin.import_role"]["name"] for task in play["tasks"]][1:] == [
+        "qingcloud.cni.qingagent",
+        "qingcloud.cni.qingcni",
+    ]
+    phases = [task["ansible.builtin.import_tasks"] for task in load("roles/qingcni/tasks/main.yml")]
+    assert phases[-2:] == ["run.yml", "configure.yml"]
+    assert "ping" in (CLONE / "roles/qingcni/tasks/run.yml").read_text()
+
+
+def test_verify_only_reads() -> None:
+    """Modules that cannot write, and commands that say that they do not."""
+    [play] = load("playbooks/verify.yml")
+    readers = {"assert", "slurp", "stat", "debug"}
+    for task in play["tasks"]:
+        [module] = [key for key in task if "." in key]
+        short = module.rsplit(".", 1)[1]
+        assert short in readers or short == "hostnic_runtime_info" or task["changed_when"] is False, task["name"]
+
+
+def test_units_start_what_the_installation_links() -> None:
+    units = {path.name: path.read_text() for path in (CLONE / "files/units").iterdir()}
+    assert sorted(units) == sorted(load("roles/qingagent/vars/main.yml")["_qingagent_units"])
+    assert "ExecStart=/usr/local/sbin/qingagent start\n" in units["qingagent.service"]
+    assert "ExecStart=/usr/local/sbin/qingagent parking\n" in units["qingagent-netns.service"]
+
+
+def test_the_unit_that_makes_the_namespace_has_no_mounts_of_its_own() -> None:
+    """With any of these the namespace would end with the unit, and every parked NIC would leave it."""
+    text = (CLONE / "files/units/qingagent-netns.service").read_text()
+    words = (
+        "Protect",
+        "Private",
+        "ReadWritePaths",
+        "ReadOnlyPaths",
+        "TemporaryFileSystem",
+        "RuntimeDirectory",
+        "Mount",
+    )
+    assert [word for word in words if re.search(rf"^{word}", text, re.MULTILINE)] == []
+
+
+def test_the_service_does_not_own_the_sockets_directory() -> None:
+    """It would delete the socket when it stops, and calls made meanwhile would fail instead of waiting."""
+    service = (CLONE / "files/units/qingagent.service").read_text()
+    assert "RuntimeDirectory" not in service and "StartLimitIntervalSec=0" in service
+    assert f"ListenStream={Settings().rundir}/qingagent.sock" in (CLONE / "files/units/qingagent.socket").read_text()

@@ -1,0 +1,182 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Roles agree with the agent's settings and with themselves: variables, defaults, specifications, files, playbooks."""
+
+from __future__ import annotations
+
+import json
+import re
+import typing as t
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+import yaml
+
+from plugins.module_utils._ansible import preflight
+from plugins.module_utils.hostnic import config, config_values
+from plugins.module_utils.hostnic.config import Settings
+from tests.support.ansible import CLONE, ansible
+
+ROLES = ("qingagent", "qingcni")
+OPTIONS = {option.metadata["key"]: option for option in fields(Settings)}
+DERIVED = {"qingcni_bind_addr", "qingcni_is_gateway"}  # defaults that follow other variables
+
+
+def load(path: str) -> t.Any:
+    return yaml.safe_load((CLONE / path).read_text())
+
+
+def spec(role: str) -> dict[str, t.Any]:
+    found: dict[str, t.Any] = load(f"roles/{role}/meta/argument_specs.yml")["argument_specs"]["main"]["options"]
+    return found
+
+
+def test_every_setting_is_a_variable_in_the_agents_order() -> None:
+    names = [preflight.variable(key) for key in OPTIONS]
+    assert [name for name in load("roles/qingagent/defaults/main.yml") if name in names] == names
+
+
+@pytest.mark.parametrize("key", OPTIONS)
+def test_a_settings_default_is_the_same_here_and_there(key: str) -> None:
+    option = OPTIONS[key]
+    default = load("roles/qingagent/defaults/main.yml")[preflight.variable(key)]
+    assert config_values.parse(option.metadata["kind"], default, key) == option.default
+
+
+def test_every_setting_is_written_to_the_agents_file() -> None:
+    written = load("roles/qingagent/vars/main.yml")["_qingagent_all_settings"]
+    assert written == {key: "{{ " + preflight.variable(key) + " }}" for key in OPTIONS}
+
+
+def test_the_zone_that_counts_as_nobodys_is_the_default_one() -> None:
+    left_out = load("roles/qingagent/vars/main.yml")["_qingagent_left_out"]
+    assert f"qingagent_zone == '{Settings().zone}'" in left_out
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_specification_and_defaults_name_the_same_in_one_order(role: str) -> None:
+    assert list(spec(role)) == list(load(f"roles/{role}/defaults/main.yml"))
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_specification_and_defaults_have_the_same_values(role: str) -> None:
+    defaults = load(f"roles/{role}/defaults/main.yml")
+    for name, option in spec(role).items():
+        assert option["description"], name
+        assert ("default" in option) != (name in DERIVED), name
+        if name not in DERIVED:
+            assert option["default"] == defaults[name], name
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_variables_carry_the_roles_name(role: str) -> None:
+    names = [*load(f"roles/{role}/defaults/main.yml"), *load(f"roles/{role}/vars/main.yml")]
+    for path in (CLONE / f"roles/{role}/tasks").glob("*.yml"):
+        names += re.findall(r"register: (\S+)", path.read_text())
+    assert [name for name in names if not re.fullmatch(rf"_{{0,2}}{role}_[a-z0-9_]+", name)] == []
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_every_default_is_explained(role: str) -> None:
+    """By a comment above it; some share one."""
+    text = (CLONE / f"roles/{role}/defaults/main.yml").read_text()
+    assert text.count("\n# ") * 1.5 > len(load(f"roles/{role}/defaults/main.yml"))
+    assert (CLONE / f"roles/{role}/README.md").exists()
+
+
+@pytest.mark.parametrize("name", ["qingagent_access_key_id", "qingagent_secret_access_key"])
+def test_credentials_are_never_shown(name: str) -> None:
+    assert spec("qingagent")[name]["no_log"] is True
+    for path in (CLONE / "roles/qingagent").rglob("*.yml"):
+        if path.parent.name != "tasks":
+            continue
+        for task in yaml.safe_load(path.read_text()):
+            for step in [task, *task.get("block", []), *task.get("rescue", [])]:
+                shown = json.dumps({key: value for key, value in step.items() if key not in ("block", "rescue")})
+                if name in shown:
+                    assert "qingcloud.cni.hostnic_preflight" in step, f"{path.name}: {step['name']}"
+    [write] = [task for task in load("roles/qingagent/tasks/configure.yml") if "client.yaml.j2" in json.dumps(task)]
+    assert (write["no_log"], write["diff"], write["ansible.builtin.template"]["mode"]) == (True, False, "0600")
+
+
+# -- what the roles write ---------------------------------------------------------------------------------------------
+
+
+def rendered(role: str, variables: t.Mapping[str, t.Any], expression: str, tmp_path: Path) -> t.Any:
+    """An expression or template of a role with its defaults, by Ansible itself."""
+    play = [
+        {
+            "hosts": "localhost",
+            "gather_facts": False,
+            "connection": "local",
+            "vars": {
+                "role_path": str(CLONE / "roles" / role),
+                "__qingcni_runtime": {"plugins": ["portmap"]},
+                **variables,
+            },
+            "vars_files": [str(CLONE / "roles" / role / name / "main.yml") for name in ("defaults", "vars")],
+            "tasks": [{"ansible.builtin.copy": {"content": expression, "dest": str(tmp_path / "out")}}],
+        }
+    ]
+    (tmp_path / "play.yml").write_text(yaml.safe_dump(play))
+    ansible("ansible-playbook", str(tmp_path / "play.yml"), "-e", json.dumps(dict(variables)))
+    return yaml.safe_load((tmp_path / "out").read_text())
+
+
+def test_the_agent_reads_what_the_role_writes(tmp_path: Path) -> None:
+    given = {"qingagent_vxnet": ["vxnet-a", "vxnet-b"], "qingagent_pool_low": 2, "qingagent_idle_ttl": "1h"}
+    template = f"{{{{ lookup('ansible.builtin.template', '{CLONE}/roles/qingagent/templates/QingAgent.yaml.j2') }}}}"
+    written = rendered("qingagent", given, template, tmp_path)
+    (tmp_path / "QingAgent.yaml").write_text(yaml.safe_dump(written))
+    settings, origins = config.load({}, {}, tmp_path)
+    assert (settings.vxnet, settings.pool_low, settings.idle_ttl) == (("vxnet-a", "vxnet-b"), 2, 3600.0)
+    assert origins["zone"] == "default" and origins["pool-low"] != "default"
+
+
+def test_the_access_file_is_quoted(tmp_path: Path) -> None:
+    given = {"qingagent_access_key_id": "0123", "qingagent_secret_access_key": "a: 'b\" #c", "qingagent_port": 7777}
+    template = f"{{{{ lookup('ansible.builtin.template', '{CLONE}/roles/qingagent/templates/client.yaml.j2') }}}}"
+    written = rendered("qingagent", given, template, tmp_path)
+    assert written == {
+        "qy_access_key_id": "0123",
+        "qy_secret_access_key": "a: 'b\" #c",
+        "zone": "pek3a",
+        "host": "api.qingcloud.com",
+        "port": 7777,
+        "protocol": "https",
+        "uri": "/iaas/",
+    }
+
+
+@pytest.mark.parametrize(
+    ("given", "first", "others"),
+    [
+        ({}, {"isGateway": False, "ipMasq": True, "ipam": {"routes": []}}, ["portmap"]),
+        (
+            {"qingcni_routes": [{"dst": "10.96.0.0/12"}], "qingcni_portmap": False, "qingcni_mtu": 1400},
+            {"isGateway": True, "mtu": 1400, "ipam": {"routes": [{"dst": "10.96.0.0/12"}]}},
+            [],
+        ),
+        (
+            {
+                "qingcni_default_route": "gateway",
+                "qingcni_is_gateway": True,
+                "qingcni_more_plugins": [{"type": "tuning"}],
+            },
+            {"defaultRoute": "gateway", "isGateway": True},
+            ["portmap", "tuning"],
+        ),
+        ({"qingagent_bindaddr": "127.0.0.1:4"}, {"args": {"BindAddr": "127.0.0.1:4"}}, ["portmap"]),
+    ],
+)
+def test_the_plugin_accepts_the_configuration_that_the_role_writes(
+    tmp_path: Path, given: dict[str, t.Any], first: dict[str, t.Any], others: list[str]
+) -> None:
+    from plugins.module_utils.hostnic.cni import netconf
+
+    written = rendered("qingcni", given, "{{ _qingcni_conflist | to_nice_json }}", tmp_path)
+    assert (written["cniVersion"], written["name"]) == ("1.0.0", "qingcloud")
+    plugin, *rest = written["plugins"]
+    assert {key: plugin[key] for key in first} == first
+    assert [item["type"] for item in rest] == others
+    netconf.parse({**plugin, "name": written["name"]}, given.get("qingagent_bindaddr", Settings().bindaddr))
