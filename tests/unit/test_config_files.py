@@ -10,8 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from hostnic import config_files
-from hostnic.config import Settings, load
+from hostnic.config import Settings, files, load
 from hostnic.errors import InvalidConfig
 
 YAML = """# the original's sample, and more
@@ -147,8 +146,8 @@ def test_no_text(tmp_path: Path) -> None:
 
 
 def test_formats_that_this_python_lacks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(config_files, "yaml", None)
-    monkeypatch.setattr(config_files, "tomllib", None)
+    monkeypatch.setattr(files, "yaml", None)
+    monkeypatch.setattr(files, "tomllib", None)
     (tmp_path / "a.yaml").touch()
     (tmp_path / "a.toml").touch()
     with pytest.raises(InvalidConfig, match="PyYAML is missing"):

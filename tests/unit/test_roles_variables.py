@@ -13,8 +13,8 @@ import pytest
 import yaml
 
 from plugins.module_utils._ansible import preflight
-from plugins.module_utils.hostnic import config, config_values
-from plugins.module_utils.hostnic.config import Settings
+from plugins.module_utils.hostnic import config
+from plugins.module_utils.hostnic.config import Settings, values
 from tests.support.ansible import CLONE, ansible
 
 ROLES = ("qingagent", "qingcni")
@@ -40,7 +40,7 @@ def test_every_setting_is_a_variable_in_the_agents_order() -> None:
 def test_a_settings_default_is_the_same_here_and_there(key: str) -> None:
     option = OPTIONS[key]
     default = load("roles/qingagent/defaults/main.yml")[preflight.variable(key)]
-    assert config_values.parse(option.metadata["kind"], default, key) == option.default
+    assert values.parse(option.metadata["kind"], default, key) == option.default
 
 
 def test_every_setting_is_written_to_the_agents_file() -> None:

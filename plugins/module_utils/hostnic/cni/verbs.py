@@ -90,7 +90,10 @@ class Verbs:
             elif asked_at and lease.since > asked_at:
                 log.warning("%s: a DEL from before the present lease is ignored", key)
             else:
-                self._end(lease, netns)
+                returned = self._fetch(lease, netns)
+                if not returned:
+                    log.warning("%s: the link of %s was found nowhere", key, lease.nic_id)
+                self._pool.release(key, returned)
 
     def poke(self) -> None:
         """Have everyone who waits look at `cancelled` again."""
@@ -115,13 +118,12 @@ class Verbs:
             self._pool.release(key, returned=False)
             return None
         if nic.state is State.RESERVED:
-            if not self._links.from_pod(nic.nic_id, netns.descriptor, key.ifname, lease.ifindex):
+            if not self._fetch(lease, netns):
                 self._pool.release(key, returned=False)
             return None
-        here = lease.netns_inode == netns.inode
-        if here and self._links.in_pod(nic.nic_id, netns.descriptor, key.ifname):
+        if self._links.in_pod(nic.nic_id, netns.descriptor, key.ifname):
             return nic
-        if not self._links.from_pod(nic.nic_id, netns.descriptor if here else None, key.ifname, lease.ifindex):
+        if not self._fetch(lease, netns):
             raise CniError(
                 spec.HELD_ELSEWHERE,
                 f"{key} has NIC {nic.nic_id} in another network namespace: DEL it there first",
@@ -131,14 +133,13 @@ class Verbs:
         self._pool.release(key, returned=True)
         return None
 
-    def _end(self, lease: Lease, netns: t.Optional[Netns]) -> None:
-        descriptor = netns.descriptor if netns else None
-        # in another netns than the lease's, index and name are those of another pod's link: only the MAC counts there
-        same = netns is not None and netns.inode == lease.netns_inode
-        returned = self._links.from_pod(lease.nic_id, descriptor, lease.ifname, lease.ifindex if same else 0)
-        if not returned:
-            log.warning("%s: the link of %s was found nowhere", lease.attachment, lease.nic_id)
-        self._pool.release(lease.attachment, returned)
+    def _fetch(self, lease: Lease, netns: t.Optional[Netns]) -> bool:
+        """Whether the lease's link is back in parking; looks into `netns`, the host's and parking."""
+        if netns is None:
+            return self._links.from_pod(lease.nic_id, None, lease.ifname, 0)
+        # in another netns than the lease's, its index and name are those of another pod's link: the MAC must do
+        index = lease.ifindex if netns.inode == lease.netns_inode else 0
+        return self._links.from_pod(lease.nic_id, netns.descriptor, lease.ifname, index)
 
     def _layout(self, nic: Nic, conf: NetConf, wait: Wait) -> tuple[KnownVxnet, tuple[Route, ...]]:
         """The NIC's vxnet and the pod's routes. May wait for a gateway NIC to be made."""

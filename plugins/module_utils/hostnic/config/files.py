@@ -14,7 +14,7 @@ import typing as t
 from pathlib import Path
 from xml.etree import ElementTree
 
-from .errors import InvalidConfig
+from ..errors import InvalidConfig
 
 try:
     import yaml

@@ -7,7 +7,7 @@ import math
 import re
 import typing as t
 
-from .errors import InvalidConfig
+from ..errors import InvalidConfig
 
 _UNITS: t.Final[t.Mapping[str, float]] = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _PART = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)")

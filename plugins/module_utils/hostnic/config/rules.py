@@ -1,15 +1,13 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What settings must be, each for itself and beside one another. Only meaning; types are `config_values`' matter."""
+"""What settings must be, each for itself and beside one another. Only meaning; types are `values`' matter."""
 
 from __future__ import annotations
 
 import re
 import typing as t
 
-from .errors import InvalidConfig
-
-if t.TYPE_CHECKING:
-    from .config import Settings
+from ..errors import InvalidConfig
+from .settings import LOG_LEVELS, PLACEHOLDER_VXNET, POLICIES, Settings
 
 _VXNET = re.compile(r"vxnet-[a-z0-9]+")
 _ZONE = re.compile(r"[a-z0-9][a-z0-9-]*")
@@ -22,11 +20,11 @@ MOST_NICS: t.Final = 63
 Problems = t.Iterator[tuple[str, str]]
 
 
-def check(settings: Settings, placeholder: str, policies: t.Sequence[str], loglevels: t.Sequence[str]) -> None:
+def check(settings: Settings) -> None:
     """Raises `InvalidConfig` for the first setting that cannot work, with its key as `setting` in the details."""
     rules = (
-        _vxnets(settings, placeholder),
-        _words(settings, policies, loglevels),
+        _vxnets(settings),
+        _words(settings),
         _places(settings),
         _numbers(settings),
     )
@@ -35,9 +33,9 @@ def check(settings: Settings, placeholder: str, policies: t.Sequence[str], logle
             raise InvalidConfig(sentence, setting=key)
 
 
-def _vxnets(settings: Settings, placeholder: str) -> Problems:
-    if placeholder in settings.vxnet:
-        yield "vxnet", f"vxnet {placeholder} is a placeholder: set vxnet to the id of a vxnet in your VPC"
+def _vxnets(settings: Settings) -> Problems:
+    if PLACEHOLDER_VXNET in settings.vxnet:
+        yield "vxnet", f"vxnet {PLACEHOLDER_VXNET} is a placeholder: set vxnet to the id of a vxnet in your VPC"
     if not settings.vxnet:
         yield "vxnet", "vxnet is empty: name at least one vxnet for pods"
     for vxnet_id in settings.vxnet:
@@ -47,11 +45,11 @@ def _vxnets(settings: Settings, placeholder: str) -> Problems:
         yield "vxnet", "vxnet names a vxnet twice: name each once"
 
 
-def _words(settings: Settings, policies: t.Sequence[str], loglevels: t.Sequence[str]) -> Problems:
-    if settings.policy not in policies:
-        yield "policy", f"policy {settings.policy!r} is none of {', '.join(policies)}"
-    if settings.loglevel not in loglevels:
-        yield "loglevel", f"loglevel {settings.loglevel!r} is none of {', '.join(loglevels)}"
+def _words(settings: Settings) -> Problems:
+    if settings.policy not in POLICIES:
+        yield "policy", f"policy {settings.policy!r} is none of {', '.join(POLICIES)}"
+    if settings.loglevel not in LOG_LEVELS:
+        yield "loglevel", f"loglevel {settings.loglevel!r} is none of {', '.join(LOG_LEVELS)}"
     if not _ZONE.fullmatch(settings.zone):
         yield "zone", f"zone {settings.zone!r} does not look like a zone, such as pek3a"
     if not _NAME.fullmatch(settings.gatewayns):
