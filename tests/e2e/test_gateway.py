@@ -91,3 +91,16 @@ def test_the_cloud_lets_the_gateway_send_for_others(cluster: Cluster, pod: tuple
     (gateway,) = [nic for nic in cluster.pool(node).values() if nic["state"] == "GATEWAY"]
     assert cluster.cloud_nics(node)[gateway["nic_id"]]["enable_aspoof"] == 0
     assert gateway["nic_id"] not in cluster.parked(node)
+
+
+def test_replies_leave_the_host_as_the_requests_came(cluster: Cluster, pod: tuple[Node, t.Any]) -> None:
+    """A pod of another node asks this host's primary: the answer goes back by the router, not by the gateway NIC."""
+    node, _ = pod
+    rules = json.loads(node.run(["ip", "-json", "rule"]).stdout)
+    assert [rule["table"] for rule in rules if rule.get("fwmark") == "0x100000"] == ["100"]
+    asker = cluster.pod(cluster.nodes[1], "asker")
+    reply = f"icmp[icmptype] == icmp-echoreply and src host {node.address} and dst host {asker.pod.ip}"
+    with cluster.capture(reply, count=2) as frames:
+        assert asker.pings(node.address)
+    (primary,) = [nic for nic in cluster.cloud_nics(node).values() if nic["role"] == 1]
+    assert primary["nic_id"] in frames[0]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Throw-away namespaces: a host, a parking place, a switch that holds the other ends, and pods. Root's is not touched."""
+"""Throw-away namespaces: a host, a parking place, a switch that holds the other ends, and pods."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import secrets
 import socket
 import struct
 import subprocess
+import threading
 import time
 import typing as t
 from pathlib import Path
@@ -35,6 +36,16 @@ def until(condition: t.Callable[[], T], seconds: float = 5.0) -> T:
     while not (answer := condition()) and time.monotonic() < deadline:
         time.sleep(0.005)
     return answer
+
+
+def own_namespace() -> int:
+    """The inode of the calling thread's network namespace."""
+    return Path(netns.HOST).stat().st_ino
+
+
+def resources() -> tuple[int, int]:
+    """(open descriptors, threads) of this process."""
+    return len(list(Path("/proc/self/fd").iterdir())), threading.active_count()
 
 
 class World:

@@ -12,9 +12,8 @@ import pytest
 
 from hostnic.errors import LinkFailed
 from hostnic.model import PodLink
-from hostnic.net import netns
 from hostnic.net.links import KernelLinks
-from tests.kernel.net_world import World, ip, until
+from tests.kernel.net_world import World, ip, own_namespace, resources, until
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 
@@ -213,7 +212,7 @@ def test_parking_must_be_a_namespace_of_its_own(world: World, tmp_path: Path) ->
 
 def test_descriptors_and_threads_are_given_back(world: World) -> None:
     mac = world.nic()
-    before = (len(os.listdir("/proc/self/fd")), threading.active_count())
+    before = resources()
     links = KernelLinks(world.path(world.parking), world.path(world.host))
     links.park(mac)
     pod, descriptor = world.pod()
@@ -223,14 +222,15 @@ def test_descriptors_and_threads_are_given_back(world: World) -> None:
         with pytest.raises(LinkFailed):
             links.to_pod(mac, descriptor, PodLink("eth0", "x"))
     links.close()
-    assert (len(os.listdir("/proc/self/fd")) - 1, threading.active_count()) == before
+    descriptors, threads = resources()
+    assert (descriptors - 1, threads) == before, "the pod's descriptor is ours"
     with pytest.raises(LinkFailed, match="closed"):
         links.park(mac)
 
 
 def test_the_calling_thread_never_leaves_its_namespace(placed: Placed) -> None:
     seen = []
-    own = os.stat(netns.HOST).st_ino
-    placed.world.links._envoy.visit(placed.descriptor, lambda: seen.append(os.stat(netns.HOST).st_ino))
+    own = own_namespace()
+    placed.world.links._envoy.visit(placed.descriptor, lambda: seen.append(own_namespace()))
     assert seen == [os.fstat(placed.descriptor).st_ino]
-    assert os.stat(netns.HOST).st_ino == own
+    assert own_namespace() == own

@@ -12,7 +12,7 @@ import pytest
 
 from hostnic.errors import LinkFailed
 from hostnic.net.monitor import LinkMonitor
-from tests.kernel.net_world import World, ip, until
+from tests.kernel.net_world import World, ip, resources, until
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 
@@ -48,7 +48,7 @@ def test_links_that_come_go_and_change_are_told(world: World) -> None:
 
 
 def test_after_stop_nothing_is_told_and_nothing_is_left(world: World) -> None:
-    before = (len(os.listdir("/proc/self/fd")), threading.active_count())
+    before = resources()
     heard: list[t.Optional[str]] = []
     monitor = LinkMonitor(heard.append, world.path(world.host))
     for number in range(1, 4):
@@ -60,7 +60,7 @@ def test_after_stop_nothing_is_told_and_nothing_is_left(world: World) -> None:
     heard.clear()
     world.nic(4)
     assert not until(lambda: heard, 0.1)
-    assert (len(os.listdir("/proc/self/fd")), threading.active_count()) == before
+    assert resources() == before
 
 
 def test_lost_events_are_told_as_something_changed(world: World) -> None:

@@ -19,7 +19,7 @@ from hostnic.errors import LinkFailed
 from hostnic.net import netns, requests
 from hostnic.net.devices import everything, named
 from hostnic.net.netlink import Netlink, Sockets
-from tests.kernel.net_world import World, ip
+from tests.kernel.net_world import World, ip, own_namespace
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 
@@ -107,14 +107,14 @@ def test_errands_fail_alone(world: World) -> None:
         envoy.visit(descriptor, fail)
     with pytest.raises(LinkFailed, match="cannot enter"):
         envoy.visit(9999, fail)
-    assert envoy.visit(descriptor, lambda: os.stat(netns.HOST).st_ino) == os.fstat(descriptor).st_ino
+    assert envoy.visit(descriptor, own_namespace) == os.fstat(descriptor).st_ino
     envoy.close()
 
 
 def test_a_thread_that_cannot_return_never_serves_again(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     envoy = netns.Envoy()
     descriptor = world.descriptor(world.host)
-    home = os.stat(netns.HOST).st_ino
+    home = own_namespace()
     first = envoy.visit(descriptor, threading.current_thread)
     enter = netns._setns
 
@@ -129,8 +129,8 @@ def test_a_thread_that_cannot_return_never_serves_again(world: World, monkeypatc
     first.join(5)
     assert not first.is_alive()
     assert envoy.visit(descriptor, threading.current_thread) is not first
-    assert envoy.visit(descriptor, lambda: os.stat(netns.HOST).st_ino) == os.fstat(descriptor).st_ino
-    assert os.stat(netns.HOST).st_ino == home
+    assert envoy.visit(descriptor, own_namespace) == os.fstat(descriptor).st_ino
+    assert own_namespace() == home
     envoy.close()
 
 

@@ -41,6 +41,7 @@ def create(nodes: int, suite: str, network: str, progress: Progress) -> Lab:
     uplink = worlds.transit(layout, routes)
     places = [layout.place(f"node{number}") for number in range(1, nodes + 1)]
     LOGS.mkdir(parents=True)
+    netns.prepare()
     with progress.step(f"root file system ({suite})") as report:
         lower = rootfs.ensure(suite, report)
         _ROOT.symlink_to(lower)

@@ -44,6 +44,7 @@ def make(name: str) -> list[Path]:
     """The group ``name`` in every hierarchy."""
     groups = []
     for top in hierarchies():
+        _offer_controllers(top)
         group = top / name
         group.mkdir(exist_ok=True)
         # A new cpuset of version 1 is empty and takes no process before it has processors and memory.
@@ -54,6 +55,18 @@ def make(name: str) -> list[Path]:
     if not groups:
         raise LabError("no cgroup file system is mounted: the lab cannot boot nodes here")
     return groups
+
+
+def _offer_controllers(top: Path) -> None:
+    """Version 2 gives a node only what its parent hands down; a container runtime wants processor time too."""
+    control = top / "cgroup.subtree_control"
+    if not control.exists():
+        return
+    missing = set((top / "cgroup.controllers").read_text().split()) - set(control.read_text().split())
+    for controller in sorted(missing):
+        # One that cannot be handed down here is one that a node does without.
+        with contextlib.suppress(OSError):
+            control.write_text(f"+{controller}")
 
 
 def within(name: str, argv: t.Sequence[str]) -> list[str]:

@@ -6,10 +6,23 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from tests.lab.paths import PREFIX
+from tests.lab.paths import PREFIX, RUN
 from tests.lab.sh import run
 
 _NAMED = Path("/run/netns")
+_OUR_MOUNT = RUN / "netns-mount"
+
+
+def prepare() -> None:
+    """The first `ip netns add` of a machine leaves a mount behind: remember when that is going to be ours."""
+    if not _NAMED.is_mount():
+        _OUR_MOUNT.touch()
+
+
+def release() -> None:
+    """Take that mount away again, unless somebody else has come to use it."""
+    if _OUR_MOUNT.exists() and _NAMED.is_mount() and not any(_NAMED.iterdir()):
+        run(["umount", str(_NAMED)], check=False)
 
 
 def add(name: str) -> None:

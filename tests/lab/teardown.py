@@ -35,6 +35,7 @@ def destroy(progress: Progress) -> None:
             netns.delete(name)
         for link in netns.our_links():
             run(["ip", "link", "delete", link], check=False)
+        netns.release()
         for folder in (RUN, WORK):
             mounts.unmount_below(folder)
             shutil.rmtree(folder, ignore_errors=True)

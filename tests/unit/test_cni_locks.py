@@ -108,3 +108,28 @@ def test_the_turnstile_gives_up_at_the_deadline() -> None:
         pass
     with turnstile.hold(soon(0.02), never):
         pass
+
+
+def test_nobody_overtakes_at_the_turnstile() -> None:
+    turnstile = Turnstile(1, wire.boottime)
+    entered = threading.Event()
+
+    def wait() -> None:
+        with turnstile.hold(soon(), never):
+            entered.set()
+
+    thread = threading.Thread(target=wait)
+    with turnstile._changed:  # the waiter cannot move while this thread has the lock
+        with turnstile.hold(soon(), never):
+            thread.start()
+            eventually_queued(turnstile)
+        with pytest.raises(Timeout), turnstile.hold(soon(-1.0), never):
+            pass
+    assert entered.wait(10)
+    thread.join(10)
+
+
+def eventually_queued(turnstile: Turnstile) -> None:
+    """Lets others have the lock until somebody waits in the queue."""
+    while not turnstile._queue:
+        turnstile._changed.wait(0.002)

@@ -265,6 +265,38 @@ def test_only_a_few_links_are_moved_at_once() -> None:
     assert set(bench.pool.states().values()) == {State.IN_USE}
 
 
+def test_who_hangs_up_while_others_are_moved_leaves_the_nic_ready() -> None:
+    nics = [nic(number) for number in range(1, 6)]
+    bench = Bench(*nics)
+    bench.links.places = {one.nic_id: "parking" for one in nics}
+    go_on = threading.Event()
+    bench.links.during_move = lambda: t.cast(None, go_on.wait(60))
+    adds = [threading.Thread(target=bench.add, args=(LeaseKey("pods", f"o{number}", "eth0"),)) for number in range(4)]
+    for add in adds:
+        add.start()
+    eventually(lambda: bench.links.moving == 4)
+    caught: list[HostnicError] = []
+    gone = threading.Event()
+
+    def wait() -> None:
+        try:
+            bench.verbs.add(call(), NetConf(), POD, Wait(wire.boottime() + 60, gone.is_set))
+        except HungUp as error:
+            caught.append(error)
+
+    fifth = threading.Thread(target=wait)
+    fifth.start()
+    eventually(lambda: bench.verbs._moves._queue)
+    gone.set()
+    bench.verbs.poke()
+    fifth.join(10)
+    assert len(caught) == 1
+    assert bench.pool.named("abort") == [("abort", KEY, False)]
+    go_on.set()
+    for add in adds:
+        add.join(10)
+
+
 # -- ADD where a lease stands ------------------------------------------------------------------------------------------
 
 

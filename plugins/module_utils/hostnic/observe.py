@@ -65,7 +65,7 @@ class Observer:
             )
         foreign = [nic for nic in attached if nic.nic_name not in self._names.values()]
         self._pool.own_addresses({primary.vxnet_id: primary.private_ip})
-        self.read_vxnets(self._settings.vxnet)
+        self.read_vxnets([*self._settings.vxnet, primary.vxnet_id])
         self.foreign = len(foreign)
         log.info("this machine is %s, its primary NIC is %s", self._instance_id, primary.nic_id)
 

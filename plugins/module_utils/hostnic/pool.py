@@ -149,6 +149,11 @@ class Pool:
             self._own = addresses
             self._table.changed.notify_all()
 
+    def own_vxnets(self) -> frozenset[str]:
+        """The vxnets in which the host has a NIC of its own; empty until the cloud has told."""
+        with self._table.lock:
+            return frozenset(self._own)
+
     def report(self, trouble: t.Optional[HostnicError]) -> None:
         """What keeps the pool from growing, told to whoever waits in vain."""
         with self._table.changed:

@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The host's side of the data path: the nftables table follows what the pool knows of vxnets and gateways."""
+"""The host's side of the data path follows what the pool knows: the nftables table, forwarding, symmetric replies."""
 
 from __future__ import annotations
 
 from ..config import Settings
 from ..model import gateway_link
-from ..net import sysctl
+from ..net import replies, sysctl
 from ..net.nft import NftTable, Ruleset
+from ..pool import Pool
 from ..states import State
 from ..table import Table
 
@@ -14,20 +15,27 @@ from ..table import Table
 class HostNetwork:
     """Applied at start, before the first ADD, and after each round; the table is never absent in between."""
 
-    def __init__(self, settings: Settings, table: Table) -> None:
+    def __init__(self, settings: Settings, table: Table, pool: Pool) -> None:
         self._settings = settings
         self._table = table
+        self._pool = pool
         self._nft = NftTable()
 
     def apply(self) -> None:
-        """Nothing happens where nothing changed."""
+        """Raises `LinkFailed`. Doing it again changes nothing."""
+        known = self._table.vxnets()
+        pods = known.keys() & {*self._settings.vxnet, *(nic.vxnet_id for nic in self._table.nics())}
+        own = known.keys() & self._pool.own_vxnets()
         gateways = self._table.nics(State.GATEWAY)
-        if gateways:
-            sysctl.forward()
         self._nft.apply(
             Ruleset(
-                vxnets=tuple(sorted(vxnet.network for vxnet in self._table.vxnets().values())),
+                vxnets=tuple(sorted(known[vxnet_id].network for vxnet_id in pods)),
                 gateways=tuple(sorted(gateway_link(nic.nic_id) for nic in gateways)),
                 primary=self._settings.iface,
+                primary_is_gateway=bool(own & pods),
             )
         )
+        if gateways:
+            sysctl.forward()
+            for vxnet in map(known.__getitem__, own):
+                replies.ensure(replies.ReplyRouting(self._settings.iface, vxnet.network, vxnet.gateway))

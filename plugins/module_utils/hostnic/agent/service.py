@@ -56,7 +56,7 @@ def run(
         store=SqliteStore(settings.statedir),
         clock=wire.boottime,
     )
-    network = HostNetwork(settings, engine.table)
+    network = HostNetwork(settings, engine.table, engine.pool)
     network.apply()
     verbs = Verbs(engine.pool, links, wire.boottime)
     plugin = Plugin(verbs, settings.bindaddr, wire.boottime)
