@@ -21,6 +21,8 @@ from tests.lab.wait import until
 # The shell enters the groups before it becomes the program, so that not even a first child can be outside.
 _ENTER = 'while [ "$1" != -- ]; do echo $$ >"$1/cgroup.procs" || exit 125; shift; done; shift; exec "$@"'
 
+_HANDED_DOWN = {"cpu", "cpuset", "io", "memory", "pids"}
+
 
 def hierarchies(mountinfo: str | None = None) -> list[Path]:
     """Mount points of all cgroup file systems, version 1 and 2."""
@@ -49,7 +51,7 @@ def make(name: str) -> list[Path]:
         group.mkdir(exist_ok=True)
         # A new cpuset of version 1 is empty and takes no process before it has processors and memory.
         for key in ("cpuset.cpus", "cpuset.mems"):
-            if (group / key).exists() and not (group / key).read_text().strip():
+            if (top / key).exists() and not (group / key).read_text().strip():
                 (group / key).write_text((top / key).read_text())
         groups.append(group)
     if not groups:
@@ -62,8 +64,7 @@ def _offer_controllers(top: Path) -> None:
     control = top / "cgroup.subtree_control"
     if not control.exists():
         return
-    missing = set((top / "cgroup.controllers").read_text().split()) - set(control.read_text().split())
-    for controller in sorted(missing):
+    for controller in sorted(_HANDED_DOWN - set(control.read_text().split())):
         # One that cannot be handed down here is one that a node does without.
         with contextlib.suppress(OSError):
             control.write_text(f"+{controller}")

@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from tests.lab import mounts
 from tests.lab.paths import PREFIX, RUN
 from tests.lab.sh import run
 
@@ -15,13 +16,18 @@ _OUR_MOUNT = RUN / "netns-mount"
 
 def prepare() -> None:
     """The first `ip netns add` of a machine leaves a mount behind: remember when that is going to be ours."""
-    if not _NAMED.is_mount():
+    if not _is_mount():
         _OUR_MOUNT.touch()
+
+
+def _is_mount() -> bool:
+    # Path.is_mount does not see a folder that is mounted on itself.
+    return _NAMED in mounts.below(_NAMED)
 
 
 def release() -> None:
     """Take that mount away again, unless somebody else has come to use it."""
-    if _OUR_MOUNT.exists() and _NAMED.is_mount() and not any(_NAMED.iterdir()):
+    if _OUR_MOUNT.exists() and _is_mount() and not any(_NAMED.iterdir()):
         run(["umount", str(_NAMED)], check=False)
 
 

@@ -104,12 +104,7 @@ def imports_under(root: Path, under: str) -> list[Import]:
 
 def unit_of(file: str) -> str:
     """`plugins/module_utils/hostnic/net/links.py` ► `net`."""
-    return _family(Path(file).relative_to(PACKAGE).parts[0].removesuffix(".py"))
-
-
-def _family(name: str) -> str:
-    """The files of the configuration are one unit."""
-    return "config" if name.startswith("config_") else name
+    return Path(file).relative_to(PACKAGE).parts[0].removesuffix(".py")
 
 
 def target(found: Import) -> t.Optional[str]:
@@ -119,7 +114,7 @@ def target(found: Import) -> t.Optional[str]:
     if up > len(inside):
         return None
     base = inside[: len(inside) - up]
-    return _family(base[0] if base else found.name.partition(".")[0])
+    return base[0] if base else found.name.partition(".")[0]
 
 
 # -- rules: each returns its offenders --------------------------------------------------------------------------------

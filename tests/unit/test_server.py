@@ -20,7 +20,8 @@ from pathlib import Path
 import pytest
 
 from hostnic import wire
-from hostnic.agent.server import LANES, Server, lane_of, listen_at
+from hostnic.agent.lanes import LANES, lane_of
+from hostnic.agent.server import Server, listen_at
 from hostnic.errors import InvalidConfig, VxnetFull
 from hostnic.wire import Answer, Request
 from tests.support.cni import eventually

@@ -7,7 +7,7 @@ import typing as t
 from dataclasses import replace
 
 from .config import Settings
-from .errors import HostnicError, NotFound, PoolEmpty
+from .errors import Busy, HostnicError, NotFound, PoolEmpty
 from .model import GATEWAY, POOL, KnownVxnet, Lease, LeaseKey, Nic
 from .ports import Clock, Links
 from .states import State
@@ -101,10 +101,10 @@ class Pool:
         return self._table.nic(nic_id)
 
     def vxnet(self, vxnet_id: str) -> KnownVxnet:
-        """From memory; `NotFound` where it was never read."""
+        """From memory; `Busy` where it was not read yet."""
         known = self._table.vxnets().get(vxnet_id)
         if not known:
-            raise NotFound(f"vxnet {vxnet_id} has not been read from the cloud yet: try again")
+            raise Busy(f"vxnet {vxnet_id} has not been read from the cloud yet")
         return known
 
     def gateway(self, vxnet_id: str, deadline: float, cancelled: Cancelled) -> str:

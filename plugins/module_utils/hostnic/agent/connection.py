@@ -7,6 +7,7 @@ import array
 import contextlib
 import logging
 import os
+import resource
 import select
 import socket
 import struct
@@ -22,6 +23,13 @@ _CREDENTIALS: t.Final = struct.Struct("3i")  # struct ucred: pid, uid, gid
 _DESCRIPTOR: t.Final = array.array("i").itemsize
 # An answer fits into the socket's buffer as good as always; a caller that does not read it has gone astray.
 _SEND_PATIENCE: t.Final = 5.0
+_SPARE_DESCRIPTORS: t.Final = 200  # for the store, netlink, the API
+
+
+def room_for_connections() -> int:
+    """How many this process can hold at once: each has a socket and a netns."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return max(16, min(4096, (soft - _SPARE_DESCRIPTORS) // 2))
 
 
 class HungUpEarly(Exception):

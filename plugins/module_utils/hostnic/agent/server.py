@@ -6,7 +6,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import resource
 import selectors
 import socket
 import threading
@@ -18,28 +17,18 @@ from pathlib import Path
 from .. import wire
 from ..cni.plugin import defect, refusal
 from ..errors import Busy, HostnicError, InvalidConfig
-from .connection import Connection, HungUpEarly
-from .lanes import Lane
+from .connection import Connection, HungUpEarly, room_for_connections
+from .lanes import LANES, Lane, lane_of
 
 log = logging.getLogger("hostnic.server")
 
 # A request, the descriptor that came with it (borrowed), and whether its caller is gone ► what the caller is told.
 Handler = t.Callable[[wire.Request, t.Optional[int], t.Callable[[], bool]], wire.Answer]
 
-# Threads per lane: as many ADDs may wait as an instance has NICs; moves of links are limited where they happen.
-LANES: t.Final = {"take": 64, "give": 8, "ask": 4}
 _READ_TIMEOUT: t.Final = 5.0  # seconds for a request to arrive in full
-_SPARE_DESCRIPTORS: t.Final = 200  # for the store, netlink, the API
 _BACKLOG: t.Final = 1024
 _PAUSE: t.Final = 1.0  # seconds without accepting after the kernel refused a new connection
 _UNDO_TIME: t.Final = 5.0  # seconds for cancelled requests to undo what they began, when the agent stops
-
-
-def lane_of(request: wire.Request) -> str:
-    """Which queue a request waits in."""
-    if request.op != wire.CNI:
-        return "ask"
-    return {"ADD": "take", "DEL": "give", "GC": "give"}.get(request.verb, "ask")
 
 
 def listen_at(path: str) -> socket.socket:
@@ -64,12 +53,6 @@ def listen_at(path: str) -> socket.socket:
         sock.close()
         raise
     return sock
-
-
-def room_for_connections() -> int:
-    """How many this process can hold at once: each has a socket and a netns."""
-    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return max(16, min(4096, (soft - _SPARE_DESCRIPTORS) // 2))
 
 
 class Server:

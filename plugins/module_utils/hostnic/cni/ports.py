@@ -35,7 +35,7 @@ class NicPool(t.Protocol):
         """None where it is not ours."""
 
     def vxnet(self, vxnet_id: str) -> KnownVxnet:
-        """From memory; raises `NotFound`."""
+        """From memory; raises `Busy` where it was not read yet."""
 
     def gateway(self, vxnet_id: str, deadline: float, cancelled: Cancelled) -> str:
         """The address, without prefix, of the host's foot in this vxnet; may wait for it to be made."""

@@ -147,7 +147,8 @@ class Verbs:
         gateway = ""
         if routes.needs_gateway(conf):
             gateway = self._pool.gateway(nic.vxnet_id, wait.deadline, wait.cancelled)
-        return vxnet, routes.of_pod(conf, vxnet, gateway, self._pool.host_address())
+        host = self._pool.host_address() if conf.is_gateway else ""
+        return vxnet, routes.of_pod(conf, vxnet, gateway, host)
 
 
 class _Attempt:
