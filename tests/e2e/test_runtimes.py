@@ -38,21 +38,23 @@ def test_containerd_takes_it_with_loopback_and_portmap(cluster: Cluster) -> None
 def test_ctr_gives_a_container_a_nic(cluster: Cluster) -> None:
     node = cluster.nodes[0]
     cluster.wait_ready(node)
+    before = cluster.ask(node, "leases")
     command = ["ctr", "-n", "k8s.io", "run", "--rm", "--cni", IMAGE, "ctr-test", "/bin/ip", "addr", "show", "eth0"]
     shown = node.run(command).stdout
     address = ADDRESS.search(shown)
     assert address, shown
     assert address[1] in {nic["private_ip"] for nic in cluster.pool(node).values()}
-    assert cluster.ask(node, "leases") == []
+    assert cluster.ask(node, "leases") == before
 
 
 def test_podman_gives_a_container_a_nic(cluster: Cluster) -> None:
     node = cluster.nodes[0]
     cluster.wait_ready(node)
+    before = cluster.ask(node, "leases")
     network = str(conflist(cluster)["name"])
     node.ssh("podman load --input /usr/share/qclab/image.tar")
     shown = node.ssh(f"podman run --rm --network {network} {PODMAN_LIMITS} {IMAGE} /bin/ip addr show eth0").stdout
     address = ADDRESS.search(shown)
     assert address, shown
     assert address[1] in {nic["private_ip"] for nic in cluster.pool(node).values()}
-    assert cluster.ask(node, "leases") == []
+    assert cluster.ask(node, "leases") == before

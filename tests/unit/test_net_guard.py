@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import configparser
 import logging
+import os
+import stat
 import typing as t
 from pathlib import Path
 
@@ -149,3 +151,15 @@ def test_commands_tell_what_went_wrong_and_never_raise() -> None:
     assert run_command(["sh", "-c", "echo no >&2; exit 3"]) == "no"
     assert run_command(["false"]) == "exit status 1"
     assert "No such file" in run_command(["/absent"])
+
+
+def test_a_manager_that_is_not_root_can_read_its_files_whatever_the_umask(tmp_path: Path) -> None:
+    before = os.umask(0o077)
+    try:
+        host = Host(tmp_path, *PRESENT)
+        host.guard.protect([A])
+    finally:
+        os.umask(before)
+    directory = tmp_path / "run/systemd/network"
+    assert stat.S_IMODE(directory.stat().st_mode) == 0o755
+    assert {stat.S_IMODE(path.stat().st_mode) for path in directory.iterdir()} == {0o644}

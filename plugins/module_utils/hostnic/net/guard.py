@@ -149,8 +149,16 @@ def _is_mac(mac: str) -> bool:
 
 
 def _replace(path: Path, content: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
+    _make_readable(path.parent)
     draft = path.with_name(f".{path.name}.new")
     draft.write_bytes(content)
     draft.chmod(0o644)
     draft.replace(path)
+
+
+def _make_readable(directory: Path) -> None:
+    """Whatever the umask: systemd-networkd reads as a user of its own."""
+    if not directory.exists():
+        _make_readable(directory.parent)
+        directory.mkdir()
+        directory.chmod(0o755)
