@@ -13,8 +13,9 @@ version_added: 0.1.0
 author:
   - The qingcloud.cni developers (@qingcloud)
 description:
-  - Lays down the agent's package, the CNI plugin, third-party packages and systemd units beside what is there, and
-    activates them together by renaming one symbolic link. The version before stays for O(state=rolled_back).
+  - Lays down the agent's package, the CNI plugin, third-party packages and systemd units beside what is there, then
+    activates package, plugin and third-party packages by renaming one symbolic link, and the units that belong to them
+    with it. The version before stays for O(state=rolled_back).
   - Needs neither pip nor a virtual environment on the node. Third-party packages are fetched by the control host for
     the node's Python and machine, checked against the hashes of C(files/requirements.lock) there and once more on the
     node, and sent in one archive. A node that has them is served in one round trip.

@@ -30,4 +30,6 @@ def test_an_edge_that_is_not_in_the_table_raises() -> None:
 
 
 def test_the_page_is_drawn_from_the_table() -> None:
-    assert Path(__file__).parents[2].joinpath("docs/states.md").read_text() == page(), "python -m tests.support.state_page > docs/states.md"
+    assert Path(__file__).parents[2].joinpath("docs/states.md").read_text() == page(), (
+        "python -m tests.support.state_page > docs/states.md"
+    )
