@@ -134,7 +134,7 @@ def test_a_standing_gateway_is_not_interrupted(world: World) -> None:
     mac = world.nic()
     world.links.host_gateway(mac, GATEWAY, "172.16.1.11/24")
     ip("-n", world.host, "route", "add", "10.9.0.0/16", "via", "172.16.1.1")
-    # ip_forward must not be written again: that would reset this
+    # turning forwarding on would reset this
     ip("netns", "exec", world.host, "sysctl", "-qw", f"net.ipv4.conf.{GATEWAY}.accept_redirects=1")
     world.links.host_gateway(mac, GATEWAY, "172.16.1.11/24")
     assert "10.9.0.0/16 via 172.16.1.1 dev qg52549e000001" in world.routes(world.host)

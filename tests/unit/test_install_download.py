@@ -99,5 +99,7 @@ def test_a_wheelhouse_that_lacks_something_says_all_of_it(tmp_path: Path) -> Non
     (tmp_path / ROUTE_WHEEL).write_text("something else")
     with pytest.raises(InvalidConfig, match=r"lacks pyyaml 6\.0\.3, pyroute2 0\.9\.7 for Python 3\.11 on x86_64"):
         download.from_wheelhouse([YAML, ROUTE], DEBIAN, tmp_path)
+    with pytest.raises(InvalidConfig, match="--python-version 3.11 --platform manylinux2014_x86_64$"):
+        download.from_wheelhouse([YAML, ROUTE], DEBIAN, tmp_path)
     with pytest.raises(InvalidConfig, match="not a directory"):
         download.from_wheelhouse([YAML], DEBIAN, tmp_path / "nowhere")

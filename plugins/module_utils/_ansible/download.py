@@ -23,7 +23,7 @@ _COMMON: t.Final = Node(python="3.11", abi="cp311", machine="x86_64", libc="glib
 Run = t.Callable[[t.Sequence[str]], tuple[int, str]]
 
 
-def from_wheelhouse(requirements: t.Iterable[Requirement], node: Node, wheelhouse: Path) -> list[Path]:
+def from_wheelhouse(requirements: t.Sequence[Requirement], node: Node, wheelhouse: Path) -> list[Path]:
     """Every requirement from the files of a directory. Raises `InvalidConfig` that names all that is missing."""
     if not wheelhouse.is_dir():
         raise InvalidConfig(f"wheelhouse {wheelhouse} is not a directory on the control host")
@@ -33,8 +33,8 @@ def from_wheelhouse(requirements: t.Iterable[Requirement], node: Node, wheelhous
     if missing:
         raise InvalidConfig(
             f"wheelhouse {wheelhouse} lacks {', '.join(missing)} for {node}, or what it has does not match "
-            f"requirements.lock. Fill it on a machine with a package index: {' '.join(_pip(node, wheelhouse))} "
-            "-r files/requirements.lock"
+            "requirements.lock. Fill it on a machine with a package index: pip download --no-deps --require-hashes -r "
+            f"files/requirements.lock -d {wheelhouse} --python-version {node.python} --platform {node.platforms[-1]}"
         )
     return [path for path in found.values() if path]
 

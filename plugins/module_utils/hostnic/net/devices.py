@@ -84,7 +84,7 @@ def parse(body: bytes) -> Device:
 def named(channel: Netlink, name: str) -> t.Optional[Device]:
     """The link that answers to this name, which may be an altname of it."""
     request = Request(
-        encode("link", _RTM_GETLINK, REQUEST, {}, [("IFLA_IFNAME", name), ("IFLA_EXT_MASK", _SKIP_STATS)]),
+        encode("link", _RTM_GETLINK, REQUEST, {}, (("IFLA_IFNAME", name), ("IFLA_EXT_MASK", _SKIP_STATS))),
         f"look for link {name}",
         frozenset((errno.ENODEV,)),
     )
@@ -95,7 +95,7 @@ def named(channel: Netlink, name: str) -> t.Optional[Device]:
 def everything(channel: Netlink) -> list[Device]:
     """Every link of the socket's namespace."""
     request = Request(
-        encode("link", _RTM_GETLINK, REQUEST | DUMP, {"family": socket.AF_UNSPEC}, [("IFLA_EXT_MASK", _SKIP_STATS)]),
+        encode("link", _RTM_GETLINK, REQUEST | DUMP, {"family": socket.AF_UNSPEC}, (("IFLA_EXT_MASK", _SKIP_STATS),)),
         "list the links",
     )
     return [parse(body) for body in channel.dump(request)]

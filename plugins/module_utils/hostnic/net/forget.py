@@ -65,7 +65,7 @@ def neighbours(channel: Netlink, address: bytes) -> int:
     text = socket.inet_ntoa(address)
     for index in found:
         fields = {"family": socket.AF_INET, "ifindex": index}
-        data = encode("neighbour", _RTM_DELNEIGH, REQUEST | ACK, fields, [("NDA_DST", text)])
+        data = encode("neighbour", _RTM_DELNEIGH, REQUEST | ACK, fields, (("NDA_DST", text),))
         channel.send(Request(data, f"forget the neighbour {text}", frozenset((errno.ENOENT, errno.ENODEV))))
     return len(found)
 
@@ -91,9 +91,9 @@ def _drop(body: bytes) -> Request:
     )
 
 
-def _netfilter(kind: int, flags: int, payload: bytes = b"") -> bytearray:
+def _netfilter(kind: int, flags: int, payload: bytes = b"") -> bytes:
     body = _GENERIC + payload
-    return bytearray(struct.pack("=IHHII", 16 + len(body), kind, flags, 0, 0) + body)
+    return struct.pack("=IHHII", 16 + len(body), kind, flags, 0, 0) + body
 
 
 def _attribute(key: int, value: bytes) -> bytes:

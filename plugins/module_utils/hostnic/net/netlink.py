@@ -48,7 +48,7 @@ _DUMP_ATTEMPTS: t.Final = 10
 class Request:
     """An encoded message; `purpose` ends the sentence "cannot ..."; errors in `tolerate` are as good as success."""
 
-    data: bytearray
+    data: bytes
     purpose: str
     tolerate: frozenset[int] = frozenset()
 
@@ -106,8 +106,9 @@ class Netlink:
 
         The kernel goes on after a refusal: the later messages of the same send have been tried as well.
         """
-        waiting = {self._stamp(request): request for request in requests}
-        self._transmit(b"".join(request.data for request in requests))
+        stamped = [self._stamped(request) for request in requests]
+        waiting = {sequence: request for (sequence, _data), request in zip(stamped, requests)}
+        self._transmit(b"".join(data for _sequence, data in stamped))
         refusals: list[LinkFailed] = []
         while waiting:
             for message in self._receive():
@@ -119,8 +120,8 @@ class Netlink:
 
     def ask(self, request: Request) -> t.Optional[bytes]:
         """The body of the one answer to a request without ACK; None where the kernel answers `tolerate`."""
-        sequence = self._stamp(request)
-        self._transmit(request.data)
+        sequence, data = self._stamped(request)
+        self._transmit(data)
         while True:
             for message in self._receive():
                 if message.sequence != sequence:
@@ -140,8 +141,8 @@ class Netlink:
         raise LinkFailed(f"cannot {request.purpose}: it changes faster than it can be read", errno=errno.EINTR)
 
     def _dump_once(self, request: Request) -> t.Optional[list[bytes]]:
-        sequence = self._stamp(request)
-        self._transmit(request.data)
+        sequence, data = self._stamped(request)
+        self._transmit(data)
         bodies: list[bytes] = []
         disturbed = False
         while True:
@@ -156,12 +157,12 @@ class Netlink:
                     raise refusal
                 return None if disturbed else bodies
 
-    def _stamp(self, request: Request) -> int:
+    def _stamped(self, request: Request) -> tuple[int, bytes]:
+        """The message with a sequence number of its own."""
         sequence = next(self._sequence)
-        struct.pack_into("=I", request.data, 8, sequence)
-        return sequence
+        return sequence, request.data[:8] + struct.pack("=I", sequence) + request.data[12:]
 
-    def _transmit(self, data: t.Union[bytes, bytearray]) -> None:
+    def _transmit(self, data: bytes) -> None:
         try:
             self._socket.send(data)
         except OSError as error:

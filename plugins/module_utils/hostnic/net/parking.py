@@ -46,21 +46,15 @@ class Parking:
         return device
 
     def way_here(self, device: Device, mac: str) -> list[Request]:
-        """To be sent in the namespace where the link is now."""
+        """To be sent in the namespace where the link is now; the rest is tidied here, where nobody interferes."""
         purpose = f"bring {device.name} ({mac}) into the parking namespace"
         changes = []
         if device.altnames:  # first: they would come along, and collide
             changes.append(requests.drop_altnames(device.index, device.altnames, purpose))
+        # the MAC at once: by it the link is found again
+        changed_mac = mac if device.mac != mac else None
         move = requests.set_link(
-            device.index,
-            purpose,
-            netns=self.descriptor,
-            name=parking_name(mac),
-            mac=mac if device.mac != mac else None,
-            mtu=self._wrong_mtu(device, mac),
-            up=False,
-            clear=_UNWANTED,
-            no_alias=device.alias,
+            device.index, purpose, netns=self.descriptor, name=parking_name(mac), mac=changed_mac, up=False
         )
         return [*changes, move]
 

@@ -11,7 +11,7 @@ import typing as t
 from ..errors import LinkFailed
 from ..model import Route
 from .devices import IFF_UP, RTM_NEWLINK
-from .encoders import encode
+from .encoders import Attributes, encode
 from .netlink import ACK, CREATE, EXCL, REPLACE, REQUEST, Request
 
 _RTM_NEWADDR: t.Final = 20
@@ -56,18 +56,18 @@ def set_link(
     if no_alias:
         attributes.append(("IFLA_IFALIAS", ""))
     if conf is not None:
-        inet = {"attrs": [("IFLA_INET_CONF", {"attrs": list(conf.items())})]}
-        attributes.append(("IFLA_AF_SPEC", {"attrs": [("AF_INET", inet)]}))
+        inet = (("IFLA_INET_CONF", tuple(conf.items())),)
+        attributes.append(("IFLA_AF_SPEC", (("AF_INET", inet),)))
     change = clear | (IFF_UP if up is not None else 0)
     fields = {"index": index, "flags": IFF_UP if up else 0, "change": change}
-    return Request(encode("link", RTM_NEWLINK, REQUEST | ACK, fields, attributes), purpose)
+    return Request(encode("link", RTM_NEWLINK, REQUEST | ACK, fields, tuple(attributes)), purpose)
 
 
 def drop_altnames(index: int, altnames: t.Sequence[bytes], purpose: str) -> Request:
     """They survive a move, and would collide in the next namespace."""
-    names = {"attrs": [("IFLA_ALT_IFNAME", name) for name in altnames]}
+    names = tuple(("IFLA_ALT_IFNAME", name) for name in altnames)
     return Request(
-        encode("link", _RTM_DELLINKPROP, REQUEST | ACK, {"index": index}, [("IFLA_PROP_LIST", names)]), purpose
+        encode("link", _RTM_DELLINKPROP, REQUEST | ACK, {"index": index}, (("IFLA_PROP_LIST", names),)), purpose
     )
 
 
@@ -119,7 +119,7 @@ def _route(index: int, route: Route, table: int, protocol: int, flag: int, toler
         "scope": 0 if route.via else _SCOPE_LINK,
         "type": _RTN_UNICAST,
     }
-    data = encode("route", _RTM_NEWROUTE, REQUEST | ACK | CREATE | flag, fields, attributes)
+    data = encode("route", _RTM_NEWROUTE, REQUEST | ACK | CREATE | flag, fields, tuple(attributes))
     return Request(data, f"add the route {text}", tolerate)
 
 
@@ -130,9 +130,9 @@ def _interface(address: str) -> ipaddress.IPv4Interface:
         raise LinkFailed(f"{address!r} is no IPv4 address with a prefix length: {error}") from error
 
 
-def _address(index: int, interface: ipaddress.IPv4Interface) -> tuple[dict[str, int], list[tuple[str, t.Any]]]:
+def _address(index: int, interface: ipaddress.IPv4Interface) -> tuple[dict[str, int], Attributes]:
     fields = {"family": socket.AF_INET, "prefixlen": interface.network.prefixlen, "index": index}
     attributes = [("IFA_LOCAL", str(interface.ip)), ("IFA_ADDRESS", str(interface.ip))]
     if interface.network.prefixlen < 31:
         attributes.append(("IFA_BROADCAST", str(interface.network.broadcast_address)))
-    return fields, attributes
+    return fields, tuple(attributes)

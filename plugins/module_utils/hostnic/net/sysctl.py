@@ -26,7 +26,7 @@ def read(key: str) -> str:
 
 
 def ensure(key: str, value: str) -> bool:
-    """Whether it had to be changed; what is right is not written, as writing may reset other settings."""
+    """Whether it had to be changed; what is right is not written: /proc may be read-only where nothing is to do."""
     if read(key) == value:
         return False
     try:

@@ -1,0 +1,23 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Link messages come out the same, whatever else pyroute2 was used for in this process."""
+
+from __future__ import annotations
+
+from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
+
+from hostnic.net.encoders import encode
+
+CONF = (("arp_notify", 1), ("accept_redirects", 0))
+
+
+def test_the_links_ipv4_settings_survive_pyroute2s_own_use() -> None:
+    ifinfmsg()["attrs"] = [("IFLA_IFNAME", "eth0")]  # compiles the tables of pyroute2's class
+    spec = ("IFLA_AF_SPEC", (("AF_INET", (("IFLA_INET_CONF", CONF),)),))
+    written = encode("link", 16, 5, {"index": 7}, (spec,)).hex()
+    arp_notify, accept_redirects = "0800160001000000", "0800040000000000"
+    assert arp_notify in written and accept_redirects in written
+
+
+def test_alternative_names_are_marked_as_nested() -> None:
+    names = ("IFLA_PROP_LIST", (("IFLA_ALT_IFNAME", b"abc"),))
+    assert encode("link", 109, 5, {"index": 7}, (names,)).hex().endswith("0c0034800800350061626300")
