@@ -25,6 +25,7 @@ class MemoryKernel(NoDataPlane):
         self.pods: dict[str, PodLink] = {}
         self.gateways: dict[str, str] = {}
         self.flushed: list[str] = []
+        self.stubborn: set[str] = set()  # MACs of links that the kernel refuses to move
         self.on_change: t.Callable[[], None] = lambda: None
         self._index = 1
 
@@ -55,6 +56,8 @@ class MemoryKernel(NoDataPlane):
     def park(self, mac: str) -> Link:
         with self.lock:
             link = self._outside(mac)
+            if mac in self.stubborn:
+                raise LinkFailed(f"cannot park {mac}: device busy")
             return self._move(mac, "parking", "q" + link.mac.replace(":", ""))
 
     def to_pod(self, mac: str, netns: int, pod: PodLink) -> tuple[int, int]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from hostnic.errors import Denied, PoolEmpty
+from hostnic.errors import Denied, PoolEmpty, QuotaExceeded
 from hostnic.model import LeaseKey
 from hostnic.states import State
 from tests.emulator import Settings as CloudSettings
@@ -241,3 +241,35 @@ def test_the_hosts_own_nic_is_the_gateway_of_its_vxnet(node: Node) -> None:
     node.run(10)
     primary = next(nic for nic in node.emulator.cloud.nics.values() if nic.role == 1 and nic.instance_id == INSTANCE)
     assert node.pool.gateway("vxnet-nodes01", node.clock.now(), lambda: False) == primary.private_ip
+
+
+def test_nics_that_are_not_ours_take_room_on_the_instance(node: Node) -> None:
+    made = node.cloud.create_nics("vxnet-pods002", 5, "somebody-elses")
+    node.cloud.attach_nics([nic.nic_id for nic in made], INSTANCE)
+    node.emulator.advance(5)
+    node.run(10)
+    assert node.engine.reconciler.explain()["cap"] == 64 - 1 - 5
+
+
+def test_an_exhausted_quota_is_reported_and_not_hammered(node: Node) -> None:
+    refusal = {"ret_code": 2500, "message": "QuotasExceeded, no more nics for you"}
+    node.emulator.faults.order({"action": "CreateNics", "kind": "ret_code", "count": None, **refusal})
+    node.run(300)
+    assert node.calls("CreateNics") == 1
+    with pytest.raises(QuotaExceeded):
+        node.add("a", 1)
+    node.emulator.faults.clear()
+    node.run(330)
+    assert node.states() == {State.READY: 3}
+
+
+def test_one_link_that_will_not_move_does_not_hold_up_the_others(node: Node) -> None:
+    stubborn = node.cloud.create_nics("vxnet-pods001", 1, f"qingcni_{INSTANCE}")[0].nic_id
+    node.kernel.stubborn.add(stubborn)
+    node.cloud.attach_nics([stubborn], INSTANCE)
+    node.emulator.advance(5)
+    node.run(20)
+    assert node.states() == {State.READY: 3}
+    node.kernel.stubborn.clear()
+    node.run(60)
+    assert node.engine.table.nic(stubborn).state is State.READY

@@ -7,7 +7,7 @@ import logging
 import typing as t
 
 from .config import Settings
-from .errors import Denied
+from .errors import Denied, LinkFailed
 from .model import GATEWAY, POOL, CloudNic, Intent, KnownVxnet, Link, Nic, Vxnet, gateway_link, nic_names
 from .pool import Pool
 from .ports import Clock, Cloud, Guard, Links
@@ -88,7 +88,10 @@ class Observer:
         nics = self._table.nics()
         self._absent = {nic.nic_id: self._absent.get(nic.nic_id, 0) + 1 for nic in nics if nic.nic_id not in seen}
         for nic in nics:
-            self._settle(nic, seen.get(nic.nic_id), nic.nic_id in links, live)
+            try:
+                self._settle(nic, seen.get(nic.nic_id), nic.nic_id in links, live)
+            except LinkFailed as error:  # this one is tried again with the next look; the others go on
+                log.warning("%s", error.message)
         self._adopt([nic for nic in seen.values() if not self._table.nic(nic.nic_id)], links)
         self._close_intents()
         self._looked_at = self._clock()
@@ -159,7 +162,10 @@ class Observer:
             state, prewarmed = State.DETACHED, intent is None
             nic = Nic(cloud.nic_id, cloud.vxnet_id, cloud.private_ip, state, now, purpose, prewarmed=prewarmed)
             if cloud.attached and cloud.instance_id == self._instance_id and cloud.nic_id in links:
-                self._adopt_attached(nic)
+                try:
+                    self._adopt_attached(nic)
+                except LinkFailed as error:
+                    log.warning("%s", error.message)
             elif not cloud.attached and (intent or now - first >= VISIBLE):
                 self._table.apply(
                     [Move(nic, State.DETACHED, {"note": "found under our name"})], drop=filter(None, [intent])

@@ -42,12 +42,20 @@ class Survey:
             for nic in self._table.nics():
                 link = links.get(nic.nic_id)
                 if link:
-                    links[nic.nic_id] = self._seen(nic, link, starting)
+                    links[nic.nic_id] = self._mended(nic, link, starting)
             self._find_missing(links)
             for nic in self._pool.uncleaned():
                 self._links.flush(nic.private_ip)
                 self._pool.cleaned(nic.nic_id)
             return links
+
+    def _mended(self, nic: Nic, link: Link, starting: bool) -> Link:
+        """One link that the kernel will not move must not keep the others from their place."""
+        try:
+            return self._seen(nic, link, starting)
+        except LinkFailed as error:
+            log.warning("%s", error.message)
+            return link
 
     def _seen(self, nic: Nic, link: Link, starting: bool) -> Link:
         """A NIC of the table has a link outside of pods."""
