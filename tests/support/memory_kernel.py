@@ -25,6 +25,7 @@ class MemoryKernel(NoDataPlane):
         self.pods: dict[str, PodLink] = {}
         self.gateways: dict[str, str] = {}
         self.flushed: list[str] = []
+        self.unforgettable: set[str] = set()  # addresses that connection tracking does not let go of
         self.stubborn: set[str] = set()  # MACs of links that the kernel refuses to move
         self.on_change: t.Callable[[], None] = lambda: None
         self._index = 1
@@ -93,6 +94,8 @@ class MemoryKernel(NoDataPlane):
         return "172.16.0.11" if name == "eth0" else ""
 
     def flush(self, address: str) -> None:
+        if address in self.unforgettable:
+            raise LinkFailed("cannot list tracked connections")
         self.flushed.append(address)
 
     # -- what happens to a machine --

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from hostnic.errors import Denied, PoolEmpty, QuotaExceeded
-from hostnic.model import LeaseKey
+from hostnic.model import LeaseKey, PodLink
 from hostnic.states import State
 from tests.emulator import Settings as CloudSettings
 from tests.support.node import INSTANCE, Node
@@ -273,3 +273,81 @@ def test_one_link_that_will_not_move_does_not_hold_up_the_others(node: Node) -> 
     node.kernel.stubborn.clear()
     node.run(60)
     assert node.engine.table.nic(stubborn).state is State.READY
+
+
+def test_a_waiting_pod_does_not_make_the_agent_call_during_a_penalty(node: Node) -> None:
+    refusal = {"ret_code": 2500, "message": "QuotasExceeded, access too frequently"}
+    node.emulator.faults.order({"action": "*", "kind": "ret_code", "count": None, **refusal})
+    node.engine.reconciler.step()
+    calls = node.calls()
+    for _ in range(20):  # each a wake-up by someone who waits
+        assert node.engine.reconciler.step() > 0
+    assert node.calls() == calls
+
+
+def test_a_pod_that_wants_a_blocked_vxnet_does_not_make_the_agent_call(node: Node) -> None:
+    node.run(10)
+    waiting = [("vxnet-nosuch1",)]
+    node.pool.waiting = lambda: tuple(waiting)  # type: ignore[method-assign]
+    node.run(20)
+    calls = node.calls("DescribeVxnets")
+    node.run(300)
+    assert node.calls("DescribeVxnets") == calls
+
+
+def test_a_gateway_nic_is_set_up_again_after_a_reboot(node: Node) -> None:
+    node.run(10)
+    with pytest.raises(PoolEmpty):
+        node.pool.gateway("vxnet-pods001", node.clock.now(), lambda: False)
+    node.run(20)
+    (gateway,) = node.engine.table.nics(State.GATEWAY)
+    node.kernel.gateways.clear()
+    node.kernel.reboot()
+    node.boot_id = "boot-2"
+    node.start_agent()
+    node.run(60)
+    assert node.kernel.gateways == {gateway.nic_id: f"{gateway.private_ip}/24"}
+
+
+def test_a_key_that_may_not_change_nics_still_gets_pods_their_nics(node: Node) -> None:
+    refusal = {"ret_code": 1400, "message": "PermissionDenied, not for this key"}
+    node.emulator.faults.order({"action": "ModifyNicAttributes", "kind": "ret_code", "count": None, **refusal})
+    with pytest.raises(PoolEmpty):
+        node.pool.gateway("vxnet-pods001", node.clock.now(), lambda: False)
+    node.run(60)
+    assert node.states()[State.READY] == 3
+
+
+def test_an_address_that_cannot_be_forgotten_keeps_its_nic_at_rest_and_nothing_else(node: Node) -> None:
+    node.run(10)
+    nic = node.add("a", 1)
+    node.delete("a")
+    node.kernel.unforgettable.add(nic.private_ip)
+    node.start_agent()
+    node.run(30)
+    assert node.states()[State.READY] == 3
+    assert [dirty.nic_id for dirty in node.pool.uncleaned()] == [nic.nic_id]
+
+
+def test_a_reservation_whose_link_came_back_is_ended(node: Node) -> None:
+    node.run(10)
+    key = LeaseKey("net", "a", "eth0")
+    nic, _ = node.pool.acquire(key, {}, node.clock.now(), lambda: False)
+    node.kernel.to_pod(nic.nic_id, 1, PodLink("eth0", "172.16.1.9/24"))
+    node.start_agent()  # killed between the move and the commit
+    node.kernel.kill_netns(1)
+    node.run(5)
+    assert node.pool.lease(key) is None
+    assert node.kernel.links[nic.nic_id].place == "parking"
+
+
+def test_after_a_reboot_a_nic_that_the_cloud_freed_is_not_lost(node: Node) -> None:
+    node.run(10)
+    nic = node.add("a", 1)
+    node.cloud.detach_nics([nic.nic_id])
+    node.emulator.advance(5)
+    node.boot_id = "boot-2"
+    node.start_agent()
+    node.run(60)
+    assert node.engine.table.leases() == []
+    assert node.engine.table.nic(nic.nic_id).state is State.READY

@@ -89,11 +89,16 @@ class Observer:
         self._absent = {nic.nic_id: self._absent.get(nic.nic_id, 0) + 1 for nic in nics if nic.nic_id not in seen}
         for nic in nics:
             try:
-                self._settle(nic, seen.get(nic.nic_id), nic.nic_id in links, live)
+                self._settle(nic, seen.get(nic.nic_id), _in_place(nic, links), live)
+                if nic.state is State.GATEWAY:
+                    self._stand_gateway(nic)  # as it should be, whatever a reboot or a network manager made of it
             except LinkFailed as error:  # this one is tried again with the next look; the others go on
                 log.warning("%s", error.message)
         self._adopt([nic for nic in seen.values() if not self._table.nic(nic.nic_id)], links)
         self._close_intents()
+        unknown = {nic.vxnet_id for nic in self._table.nics()} - self._table.vxnets().keys()
+        if unknown:
+            self.read_vxnets(sorted(unknown))
         self._looked_at = self._clock()
 
     def read_vxnets(self, vxnet_ids: t.Iterable[str]) -> dict[str, Vxnet]:
@@ -196,3 +201,9 @@ class Observer:
                 over = not under_way.intersection(intent.nic_ids)
             if over:
                 self._table.apply(drop=[intent])
+
+
+def _in_place(nic: Nic, links: t.Mapping[str, Link]) -> bool:
+    """Whether its link is where a NIC that serves has it; a gateway's goes to its place on the host from anywhere."""
+    link = links.get(nic.nic_id)
+    return link is not None and (nic.purpose == GATEWAY or link.place == "parking")

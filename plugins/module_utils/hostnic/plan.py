@@ -13,6 +13,7 @@ from .states import State
 # After a refused attach, detach or delete a NIC is left alone this long (seconds), doubled each time up to the limit.
 RETRY_PAUSE: t.Final = 2.0
 RETRY_LIMIT: t.Final = 120.0
+EVERY_VXNET: t.Final = "any vxnet"  # among the blocked: nothing can be made anywhere
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,8 @@ class Snapshot:
     waiting: tuple[tuple[str, ...], ...] = ()  # one entry an ADD that waits: the vxnets it accepts, empty for any
     creating: int = 0  # pool NICs asked for whose CreateNics has no known outcome yet
     creating_in: frozenset[str] = frozenset()  # vxnets with a CreateNics of unknown outcome: one at a time
-    vxnets: tuple[str, ...] = ()  # in the order of the policy, blocked ones left out
+    vxnets: tuple[str, ...] = ()  # in the order of the policy
+    blocked: frozenset[str] = frozenset()  # vxnets in which no NIC can be made now, or EVERY_VXNET
     gateways: frozenset[str] = frozenset()  # vxnets in which a gateway NIC is wanted
     foreign: int = 1  # attached NICs that are not ours, the primary included
     limit: int = 64  # NICs that the cloud attaches to an instance
@@ -147,7 +149,7 @@ def _reasons(snapshot: Snapshot, settings: Settings, now: float) -> Reasons:
     if want < used + waiting + warm:
         bounds.append(f"the cap of {cap} NICs")
     grow = max(0, min(want - used - ready - inflight - soon, cap - ours))
-    if grow and not snapshot.vxnets:
+    if grow and not any(_open(snapshot, vxnet_id) for vxnet_id in snapshot.vxnets):
         bounds.append("no vxnet that can take NICs now")
     idle = [nic for nic in _among(snapshot, State.READY) if now - nic.since >= _idle_limit(nic, settings)]
     leaving = count(State.DRAINING, State.DETACHING, State.DELETING)
@@ -159,20 +161,26 @@ def _reasons(snapshot: Snapshot, settings: Settings, now: float) -> Reasons:
 def _creates(snapshot: Snapshot, reasons: Reasons) -> t.Iterator[Create]:
     """One CreateNics a vxnet; ADDs that accept only some vxnets first, the rest where the policy points."""
     standing = {nic.vxnet_id for nic in snapshot.nics if nic.purpose == GATEWAY and not nic.doomed}
-    for vxnet_id in sorted(snapshot.gateways - standing - snapshot.creating_in):
-        yield Create(vxnet_id, 1, GATEWAY)
+    for vxnet_id in sorted(snapshot.gateways - standing):
+        if _open(snapshot, vxnet_id):
+            yield Create(vxnet_id, 1, GATEWAY)
     counts: dict[str, int] = {}
     left = reasons.grow
     for accepted in snapshot.waiting:
-        choice = next((vxnet_id for vxnet_id in accepted if vxnet_id not in snapshot.creating_in), None)
+        choice = next((vxnet_id for vxnet_id in accepted if _open(snapshot, vxnet_id)), None)
         if left and choice:
             counts[choice] = counts.get(choice, 0) + 1
             left -= 1
-    free = [vxnet_id for vxnet_id in snapshot.vxnets if vxnet_id not in snapshot.creating_in]
+    free = [vxnet_id for vxnet_id in snapshot.vxnets if _open(snapshot, vxnet_id)]
     if left and free:
         counts[free[0]] = counts.get(free[0], 0) + left
     for vxnet_id, count in counts.items():
         yield Create(vxnet_id, count)
+
+
+def _open(snapshot: Snapshot, vxnet_id: str) -> bool:
+    """Whether NICs may be asked for there: not blocked, and no CreateNics of unknown outcome."""
+    return not snapshot.blocked & {vxnet_id, EVERY_VXNET} and vxnet_id not in snapshot.creating_in
 
 
 def _attachable(snapshot: Snapshot, settings: Settings, now: float) -> tuple[str, ...]:

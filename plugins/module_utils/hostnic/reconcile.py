@@ -27,7 +27,6 @@ NIC_LIMIT: t.Final = 64  # NICs that QingCloud attaches to an instance, the prim
 BLOCK: t.Final = 600.0  # s that a full vxnet or an exhausted quota is left alone
 COALESCE: t.Final = 0.2  # s in which demand gathers before it is acted upon
 BACKOFF_LIMIT: t.Final = 120.0  # s, the longest pause after failures
-EVERY_VXNET: t.Final = "any vxnet"
 
 
 class Reconciler:
@@ -61,6 +60,7 @@ class Reconciler:
         self._blocked: dict[str, float] = {}  # vxnet or EVERY_VXNET ► until
         self._serial = False  # the cloud refused a second attach job
         self._failures = 0
+        self._not_before = float("-inf")  # until then the cloud is left alone, whoever asks for a step
         self._actions: t.Mapping[type, t.Callable[[t.Any], None]] = {
             planning.Create: self._create,
             planning.Attach: self._attach,
@@ -74,6 +74,8 @@ class Reconciler:
         """Look at kernel and cloud, bring the table in line, do what the plan says."""
         try:
             links = self._survey.run()
+            if self._clock() < self._not_before:
+                return self._not_before - self._clock()
             if self._observer.foreign is None:
                 self._observer.prove(links)
             if not self._observer.due_in(links):
@@ -105,8 +107,9 @@ class Reconciler:
             waiting=self._pool.waiting(),
             creating=sum(intent.count for intent in creating if intent.purpose == POOL),
             creating_in=frozenset(intent.vxnet_id for intent in creating),
-            vxnets=() if EVERY_VXNET in blocked else tuple(vxnet for vxnet in order if vxnet not in blocked),
-            gateways=self._pool.gateways() - blocked,
+            vxnets=tuple(order),
+            blocked=frozenset(blocked),
+            gateways=self._pool.gateways(),
             foreign=self._observer.foreign or 0,
             limit=NIC_LIMIT,
             attach_allowed=not (self._serial and self._table.nics(State.ATTACHING)),
@@ -132,7 +135,7 @@ class Reconciler:
             self._table.apply(drop=[intent])
             if error.transient:
                 raise
-            return self._block(EVERY_VXNET if isinstance(error, QuotaExceeded) else action.vxnet_id, error)
+            return self._block(planning.EVERY_VXNET if isinstance(error, QuotaExceeded) else action.vxnet_id, error)
         now = self._clock()
         nics = [Nic(c.nic_id, action.vxnet_id, c.private_ip, State.DETACHED, now, action.purpose) for c in made]
         self._table.apply([Move(nic, State.DETACHED) for nic in nics], drop=[intent], durable=True)
@@ -140,12 +143,23 @@ class Reconciler:
         return self._pool.report(None)
 
     def _attach(self, action: planning.Attach) -> None:
-        nics = self._still(action.nic_ids, State.DETACHED)
-        for nic in nics:
-            if nic.purpose == GATEWAY:  # service replies leave by it with the cluster address as their source
-                self._cloud.allow_foreign_sources(nic.nic_id)
+        nics = [nic for nic in self._still(action.nic_ids, State.DETACHED) if self._may_send(nic)]
         self._guard.protect(nic.nic_id for nic in self._table.nics())
         self._send("attach", nics, State.ATTACHING, lambda ids: self._cloud.attach_nics(ids, self._instance_id))
+
+    def _may_send(self, nic: Nic) -> bool:
+        """Service replies leave by a gateway NIC with the cluster address as source: the cloud has to allow it."""
+        if nic.purpose != GATEWAY:
+            return True
+        try:
+            self._cloud.allow_foreign_sources(nic.nic_id)
+        except HostnicError as error:
+            if error.transient:
+                raise
+            self._table.retry(nic, error.message)
+            self._pool.report(error)
+            return False
+        return True
 
     def _detach(self, action: planning.Detach) -> None:
         nics = self._still(action.nic_ids, State.DRAINING)
@@ -156,6 +170,8 @@ class Reconciler:
         nics = self._still(action.nic_ids, State.DETACHED)
         seen = self._observer.destroyable(nics)
         free = [nic for nic in nics if nic.nic_id in seen and not seen[nic.nic_id].attached]
+        for nic in self._still([nic.nic_id for nic in nics if nic not in free], State.DETACHED):
+            self._table.retry(nic, nic.note or "not to be deleted now")
         self._send("delete", free, State.DELETING, self._delete_now)
 
     def _delete_now(self, nic_ids: t.Sequence[str]) -> str:
@@ -215,7 +231,9 @@ class Reconciler:
         pause = min(BACKOFF_LIMIT, 2.0 ** min(self._failures, 10))
         log.warning("%s; the cloud is asked again within %.0f s", error.message, pause)
         self._pool.report(error)
-        return max(COALESCE, self._dice() * pause)
+        delay = max(COALESCE, self._dice() * pause)
+        self._not_before = self._clock() + delay
+        return delay
 
     def _pause(self) -> float:
         """Until the next look is due or time alone changes the plan."""

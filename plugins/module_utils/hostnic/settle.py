@@ -24,8 +24,8 @@ def settle(
 ) -> t.Optional[Verdict]:
     """The edge that the witnesses ask for, or None where the NIC stays.
 
-    `absent`: looks in a row in which the cloud did not show it; `linked`: it has a link outside of pods; `pending`:
-    what was begun for it may still be going on.
+    `absent`: looks in a row in which the cloud did not show it; `linked`: its link is where it belongs, in parking or,
+    a gateway's, on the host; `pending`: what was begun for it may still be going on.
     """
     if nic.state in (State.RESERVED, State.IN_USE):
         return None  # a pod's: DEL decides
@@ -38,7 +38,7 @@ def settle(
             return Verdict(State.GATEWAY if gateway else State.READY)
         if nic.state is State.BROKEN:
             return Verdict(State.GATEWAY if gateway else State.QUARANTINE, "its link is back")
-    if cloud.attached and not here and nic.state in (State.DETACHED, State.BROKEN):
+    if cloud.attached and not here and nic.state in (State.DETACHED, State.ATTACHING, State.BROKEN):
         return Verdict(State.GONE, f"it is attached to {cloud.instance_id} now")
     if nic.state is State.DETACHING and not cloud.attached:
         return Verdict(State.DETACHED)

@@ -17,7 +17,15 @@ from .table import Move, Table
 log = logging.getLogger("hostnic.survey")
 
 # In these states a NIC of ours belongs into parking.
-_PARKED = (State.ATTACHING, State.READY, State.QUARANTINE, State.DRAINING, State.DETACHING, State.BROKEN)
+_PARKED = (
+    State.DETACHED,
+    State.ATTACHING,
+    State.READY,
+    State.QUARANTINE,
+    State.DRAINING,
+    State.DETACHING,
+    State.BROKEN,
+)
 # In these it must have a link, or it is broken.
 _NEEDS_LINK = (State.READY, State.QUARANTINE, State.DRAINING, State.GATEWAY)
 
@@ -45,9 +53,17 @@ class Survey:
                     links[nic.nic_id] = self._mended(nic, link, starting)
             self._find_missing(links)
             for nic in self._pool.uncleaned():
-                self._links.flush(nic.private_ip)
-                self._pool.cleaned(nic.nic_id)
+                self._clean(nic)
             return links
+
+    def _clean(self, nic: Nic) -> None:
+        """Where the kernel refuses, the NIC rests on and is tried again."""
+        try:
+            self._links.flush(nic.private_ip)
+        except LinkFailed as error:
+            log.warning("%s", error.message)
+        else:
+            self._pool.cleaned(nic.nic_id)
 
     def _mended(self, nic: Nic, link: Link, starting: bool) -> Link:
         """One link that the kernel will not move must not keep the others from their place."""
@@ -65,7 +81,7 @@ class Survey:
             parked = self._park(link)
             if parked:
                 self._end_lease(nic, parked, "its netns is gone")
-        elif nic.state is State.RESERVED and starting:
+        elif nic.state is State.RESERVED and (starting or link.place == "host"):  # an ADD never passes by the host
             self._end_lease(nic, self._park(link), "its ADD was interrupted")
         elif nic.state in _PARKED and not in_place:
             return self._park(link) or link

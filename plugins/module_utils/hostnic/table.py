@@ -44,7 +44,7 @@ class Table:
         self._vxnets: dict[str, KnownVxnet] = {}
 
     def open(self, boot_id: str, instance_id: str) -> None:
-        """Load the journal. Another instance's is dropped (a cloned image); after a reboot every clock starts anew."""
+        """Load the journal. Another instance's is dropped (a cloned image); after a reboot no pod holds anything."""
         journal = self._store.load()
         records: tuple[Record, ...] = (*journal.nics, *journal.leases, *journal.intents)
         if journal.binding[1] not in ("", instance_id):
@@ -54,11 +54,10 @@ class Table:
         elif journal.binding[0] not in ("", boot_id):
             now = self._clock()
             records = (
-                *(replace(nic, since=now) for nic in journal.nics),
-                *(replace(lease, since=now) for lease in journal.leases),
+                *(replace(nic, since=now, state=_after_reboot(nic.state)) for nic in journal.nics),
                 *(replace(intent, since=now) for intent in journal.intents),
             )
-            self._store.write(put=records)
+            self._store.write(put=records, drop=journal.leases)
         self._store.bind(boot_id, instance_id)
         with self.lock:
             for record in (*records, *journal.vxnets):
@@ -160,3 +159,8 @@ class Table:
             self._intents.pop(record.intent_id, None)
         else:
             self._vxnets.pop(record.vxnet_id, None)
+
+
+def _after_reboot(state: State) -> State:
+    """No pod is left: what one had is where the kernel says, so it has to be found first."""
+    return State.BROKEN if state in (State.RESERVED, State.IN_USE) else state

@@ -79,7 +79,7 @@ def run(
     log.info("serving pods of %s", instance_id)
 
     while not stop.wait(systemd.watchdog_interval(told, os.getpid()) or TICK):
-        if server.alive() and all(thread.is_alive() for thread in threads):
+        if server.alive() and monitor.alive() and all(thread.is_alive() for thread in threads):
             systemd.notify(told, "WATCHDOG=1")
 
     systemd.notify(told, "STOPPING=1")

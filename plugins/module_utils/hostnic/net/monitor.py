@@ -49,6 +49,10 @@ class LinkMonitor:
         )
         self._thread.start()
 
+    def alive(self) -> bool:
+        """Whether events are still heard."""
+        return self._thread is not None and self._thread.is_alive()
+
     def stop(self) -> None:
         """Returns when the last callback has. Not to be called from the callback."""
         thread, self._thread = self._thread, None
