@@ -24,7 +24,7 @@ def gateway_link(nic_id: str) -> str:
     return "qg" + nic_id.replace(":", "")
 
 
-# -- what the cloud tells (qingcloud-api: DescribeNics, DescribeVxnets) -------------
+# -- what the cloud tells (DescribeNics, DescribeVxnets) --------------------------------------------------------------
 
 
 @dataclass(frozen=True)

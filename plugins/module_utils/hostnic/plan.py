@@ -74,7 +74,7 @@ class Snapshot:
 
 @dataclass(frozen=True)
 class Reasons:
-    """The numbers behind a plan, in the order of their dependence (DESIGN: plan)."""
+    """The numbers behind a plan, in the order of their dependence."""
 
     used: int
     waiting: int

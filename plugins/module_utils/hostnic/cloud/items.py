@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Items of the API's answers as `model` nouns. Any field may be null or absent (qingcloud-api, section 3)."""
+"""Items of the API's answers as `model` nouns. Any field may be null or absent."""
 
 from __future__ import annotations
 

@@ -47,7 +47,7 @@ class FixedKeys:
 
 
 class RoleKeys:
-    """Temporary keys of the instance's IAM role, from the metadata service (qingcloud-api, section 1.8).
+    """Temporary keys of the instance's IAM role, from the metadata service.
 
     `wall` gives Unix seconds, which the service's `expiration` is in. Raises `AuthFailed` where there is no role,
     `Unreachable` where the service does not answer as documented.

@@ -3,7 +3,7 @@
 
 The SDK signs and encodes. What it would do besides is kept from happening: repeating a request that may have been
 carried out, dropping the body of an error, pooling connections that the server has closed, printing, reading role
-keys with eval (qingcloud-api, section 7). It is always given a key, and used through `send_request` only.
+keys with eval. It is always given a key, and used through `send_request` only.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The routes of a pod, as DESIGN section 5 has them: default by the VPC router, service networks by the host."""
+"""The routes of a pod: default by the VPC router, service networks by the host."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ from .spec import Attached, CniError
 
 log = logging.getLogger("hostnic.cni")
 
-# The kernel moves one link at a time; more callers at once only delay the pod in the middle (latency.md, section 6).
+# The kernel moves one link at a time; more callers at once only delay the pod in the middle.
 _MOVES_AT_ONCE: t.Final = 4
 
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The nftables table `ip qingcni`: what makes services work for pods whose NICs do not pass the host.
 
-Every rule was tried with packets; the reasons are in docs/datapath.md. The table is replaced in one transaction and
+Every rule was tried with packets. The table is replaced in one transaction and
 never absent in between: NAT is decided on a connection's first packet.
 """
 

@@ -13,7 +13,7 @@ log = logging.getLogger("hostnic.net")
 
 _ROOT: t.Final = Path("/proc/sys/net")
 
-# datapath: a gateway NIC answers and asks with its own address only; its replies may have come in by another link
+# a gateway NIC answers and asks with its own address only; its replies may have come in by another link
 GATEWAY_LINK: t.Final = {"rp_filter": "2", "arp_ignore": "1", "arp_announce": "2", "send_redirects": "0"}
 
 
