@@ -8,6 +8,7 @@ ansible-playbook) runs in a group of its own at the top of every hierarchy. `dow
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import subprocess
 import typing as t
@@ -101,13 +102,18 @@ def names() -> list[str]:
     return sorted({path.name for top in hierarchies() for path in top.glob(f"{PREFIX}-*") if path.is_dir()})
 
 
+def _groups(top: Path) -> list[Path]:
+    """This group and those below it, parents first; groups that vanish meanwhile are passed over."""
+    return [Path(directory) for directory, _, _ in os.walk(top)]
+
+
 def pids(name: str) -> set[int]:
     """Every process in the group or below it."""
     found: set[int] = set()
     for top in hierarchies():
-        for procs in [top / name / "cgroup.procs", *(top / name).rglob("cgroup.procs")]:
+        for group in _groups(top / name):
             with contextlib.suppress(OSError):
-                found.update(int(word) for word in procs.read_text().split())
+                found.update(int(word) for word in (group / "cgroup.procs").read_text().split())
     # 0 stands for a process of another pid namespace.
     return found - {0}
 
@@ -123,11 +129,9 @@ def clear(name: str, first: signal.Signals = signal.SIGKILL, seconds: float = 0)
 
     def removed() -> bool:
         for top in hierarchies():
-            for group in sorted((top / name).rglob("*/"), key=lambda path: -len(path.parts)):
+            for group in reversed(_groups(top / name)):
                 with contextlib.suppress(OSError):
                     group.rmdir()
-            with contextlib.suppress(OSError):
-                (top / name).rmdir()
         return not any((top / name).exists() for top in hierarchies())
 
     until(emptied, 30, f"end of the processes in cgroup {name}")
