@@ -31,6 +31,7 @@ class ScriptedPool:
         self.supply = list(supply)
         self.clock = clock
         self.fail: dict[str, Exception] = {}
+        self.forgotten: dict[tuple[int, str], Lease] = {}
         self.calls: list[tuple[t.Any, ...]] = []
         self.leases: dict[LeaseKey, Lease] = {}
         self.nics: dict[str, Nic] = {}
@@ -83,6 +84,15 @@ class ScriptedPool:
 
     def lease(self, key: LeaseKey) -> t.Optional[Lease]:
         return self.leases.get(key)
+
+    def found_in(self, netns_inode: int, ifname: str) -> t.Optional[Lease]:
+        return self.forgotten.get((netns_inode, ifname))
+
+    def take_over(self, lease: Lease, key: LeaseKey, args: dict[str, str]) -> None:
+        self.forgotten = {place: other for place, other in self.forgotten.items() if other != lease}
+        self.leases[key] = replace(
+            lease, network=key.network, container_id=key.container_id, ifname=key.ifname, args=args
+        )
 
     def nic(self, nic_id: str) -> t.Optional[Nic]:
         return self.nics.get(nic_id)

@@ -8,7 +8,7 @@ import typing as t
 from dataclasses import replace
 
 from hostnic.errors import LinkFailed
-from hostnic.model import Link, PodLink
+from hostnic.model import Link, PodLink, PodPlace
 from tests.emulator.dataplane.base import NoDataPlane, Port
 
 
@@ -81,6 +81,11 @@ class MemoryKernel(NoDataPlane):
     def in_pod(self, mac: str, netns: int, ifname: str) -> bool:
         link = self.links.get(mac)
         return bool(link and link.place == f"pod:{netns}" and link.name == ifname)
+
+    def in_netns(self, macs: t.Collection[str]) -> dict[str, PodPlace]:
+        with self.lock:
+            pods = {mac: link for mac, link in self.links.items() if mac in macs and link.place.startswith("pod:")}
+            return {mac: PodPlace(int(link.place[4:]), link.name, link.ifindex) for mac, link in pods.items()}
 
     def host_gateway(self, mac: str, name: str, address: str) -> Link:
         with self.lock:

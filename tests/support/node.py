@@ -8,6 +8,7 @@ from pathlib import Path
 
 import yaml
 
+from hostnic.agent.loops import COALESCE, follow_links
 from hostnic.cloud.build import connect
 from hostnic.cloud.limiter import RateLimiter
 from hostnic.config import Settings
@@ -22,6 +23,7 @@ from tests.emulator import Settings as CloudSettings
 from tests.support.memory_kernel import MemoryKernel, SilentGuard
 
 INSTANCE = "i-node0001"
+TICK = 0.25  # s of emulated time in which nothing is noticed
 KEY = {"access_key_id": "QYACCESSKEYIDEXAMPLE", "secret_access_key": "SECRETACCESSKEY", "owner": "usr-test0001"}
 WORLD = {
     "zone": "lab1",
@@ -100,13 +102,23 @@ class Node:
             dice=lambda: 0.5,
         )
         self.pool = self.engine.pool
+        follow = follow_links(self.engine)
+        self.kernel.on_change = lambda: follow(None)
 
     def run(self, seconds: float) -> None:
         """The loop's rounds for so long; each takes no time by itself."""
         until = self.clock.now() + seconds
         while self.clock.now() < until:
-            pause = min(self.engine.reconciler.step(), until - self.clock.now())
-            self.emulator.advance(max(pause, 0.05))
+            self.engine.wake.clear()
+            self._sleep(min(max(0.05, self.engine.reconciler.step()), until - self.clock.now()))
+            if self.engine.wake.is_set() and self.clock.now() < until:
+                self.emulator.advance(min(COALESCE, until - self.clock.now()))
+
+    def _sleep(self, seconds: float) -> None:
+        """As the agent's loop does: until something wakes it."""
+        until = self.clock.now() + seconds
+        while self.clock.now() < until and not self.engine.wake.is_set():
+            self.emulator.advance(min(TICK, until - self.clock.now()))
 
     def add(self, container: str, netns: int, vxnets: tuple[str, ...] = ()) -> Nic:
         """What a CNI ADD does, without waiting."""
@@ -134,6 +146,9 @@ class Node:
         if lease:
             back = self.kernel.from_pod(lease.nic_id, lease.netns_inode, lease.ifname, lease.ifindex)
             self.pool.release(key, back)
+
+    def explain(self) -> dict[str, t.Any]:
+        return self.engine.reconciler.explain()
 
     def states(self) -> dict[State, int]:
         counts: dict[State, int] = {}

@@ -10,8 +10,23 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hostnic.config import Settings
-from hostnic.model import GATEWAY, Nic
-from hostnic.plan import Attach, Create, Delete, Detach, Drain, Recycle, Snapshot, next_change, plan
+from hostnic.model import GATEWAY, POOL, Intent, Nic, Waiter
+from hostnic.plan import (
+    SWEEP_AFTER,
+    Attach,
+    Create,
+    Delete,
+    Detach,
+    Drain,
+    LetGo,
+    Mark,
+    Recall,
+    Recycle,
+    Unmark,
+    next_change,
+    plan,
+)
+from hostnic.sizing import Snapshot, surplus
 from hostnic.states import State
 
 NOW = 1000.0
@@ -23,6 +38,14 @@ def nics(state: State, count: int, age: float = 0.0, start: int = 0, **fields: t
         Nic(f"52:54:00:{list(State).index(state):02x}:00:{start + n:02x}", "vxnet-a", "", state, NOW - age, **fields)
         for n in range(count)
     ]
+
+
+def asked(vxnet_id: str, count: int, purpose: str = POOL, **fields: t.Any) -> Intent:
+    return Intent("i", "create", NOW, vxnet_id, count, purpose=purpose, **fields)
+
+
+def of_kind(decided: t.Any, kind: type) -> list[t.Any]:
+    return [action for action in decided.actions if isinstance(action, kind)]
 
 
 def decide(*groups: list[Nic], **fields: t.Any) -> t.Any:
@@ -39,19 +62,18 @@ def test_an_empty_pool_grows_to_its_warm_target_in_one_batch() -> None:
 
 
 def test_waiting_adds_come_on_top_of_the_warm_target() -> None:
-    assert created(decide(waiting=((), ()))) == {"vxnet-a": 5}
+    assert created(decide(waiting=(Waiter(),) * 2)) == {"vxnet-a": 5}
 
 
 def test_what_is_on_its_way_is_not_asked_for_again() -> None:
-    on_its_way = decide(
-        nics(State.DETACHED, 1), nics(State.ATTACHING, 1), creating=1, creating_in=frozenset({"vxnet-a"})
-    )
+    on_its_way = decide(nics(State.DETACHED, 1), nics(State.ATTACHING, 1), creating=(asked("vxnet-a", 1),))
     assert created(on_its_way) == {}
     assert on_its_way.reasons.inflight == 3
 
 
 def test_a_vxnet_with_an_unanswered_create_gets_no_second() -> None:
-    assert created(decide(creating=1, creating_in=frozenset({"vxnet-a"}))) == {"vxnet-b": 2}
+    assert created(decide(creating=(asked("vxnet-a", 1),))) == {"vxnet-b": 2}
+    assert created(decide(creating=(asked("vxnet-a", 1, GATEWAY),))) == {"vxnet-b": 3}
 
 
 def test_nics_that_rest_long_enough_count_as_supply_soon_and_fresh_ones_do_not() -> None:
@@ -68,7 +90,11 @@ def test_the_instance_limit_leaves_room_for_foreign_nics_and_gateways() -> None:
     full = decide(nics(State.IN_USE, 58), foreign=4, gateways=frozenset({"vxnet-b"}), limit=64)
     assert full.reasons.cap == 59
     assert created(full) == {"vxnet-a": 1, "vxnet-b": 1}
-    assert full.reasons.bounds == ("the instance's limit of 64 NICs", "the cap of 59 NICs")
+    assert full.reasons.bounds == (
+        "the instance takes 64 NICs, 5 are not for pods",
+        "pool-low 3",
+        "the cap of 59 NICs",
+    )
 
 
 def test_resting_nics_count_against_the_cap() -> None:
@@ -76,12 +102,26 @@ def test_resting_nics_count_against_the_cap() -> None:
 
 
 def test_attaching_goes_in_chunks() -> None:
-    chunks = [a for a in decide(nics(State.DETACHED, 23), waiting=((),) * 23).actions if isinstance(a, Attach)]
+    chunks = [a for a in decide(nics(State.DETACHED, 23), waiting=(Waiter(),) * 23).actions if isinstance(a, Attach)]
     assert [len(chunk.nic_ids) for chunk in chunks] == [10, 10, 3]
 
 
-def test_nothing_is_attached_while_jobs_must_run_one_at_a_time() -> None:
-    assert not any(isinstance(a, Attach) for a in decide(nics(State.DETACHED, 2), attach_allowed=False).actions)
+def test_where_attach_jobs_run_one_at_a_time_the_next_waits_for_the_one_before() -> None:
+    free = nics(State.DETACHED, 25)
+    alone = decide(free, serial=True, chunk=20, waiting=(Waiter(),) * 25)
+    assert [len(action.nic_ids) for action in of_kind(alone, Attach)] == [20]
+    assert not of_kind(decide(free, nics(State.ATTACHING, 1), serial=True), Attach)
+
+
+def test_a_nic_that_was_refused_goes_alone() -> None:
+    fresh, refused = nics(State.DETACHED, 2), nics(State.DETACHED, 2, age=3, start=2, attempts=1)
+    sizes = [len(action.nic_ids) for action in of_kind(decide(fresh, refused), Attach)]
+    assert sizes == [2, 1, 1]
+
+
+def test_no_more_are_attached_than_the_instance_takes() -> None:
+    full = decide(nics(State.IN_USE, 10), nics(State.DETACHED, 5), limit=13, foreign=1)
+    assert [len(action.nic_ids) for action in of_kind(full, Attach)] == [2]
 
 
 @pytest.mark.parametrize(
@@ -92,20 +132,72 @@ def test_a_failed_attach_is_tried_again_after_a_growing_pause(attempts: int, age
     assert any(isinstance(action, Attach) for action in actions) is tried
 
 
-def test_idle_nics_above_pool_high_leave_in_steps() -> None:
+def test_what_nobody_needed_for_long_leaves_in_steps() -> None:
     idle = nics(State.READY, 7, age=601)
-    assert Drain((idle[0].nic_id, idle[1].nic_id)) in decide(idle).actions
+    (drain,) = of_kind(decide(idle, quiet_surplus=2), Drain)
+    assert len(drain.nic_ids) == 2
     draining = nics(State.DRAINING, 2, doomed=True)
-    assert [type(a) for a in decide(nics(State.READY, 5, age=601), draining).actions] == [Detach]
-    assert (
-        Delete(tuple(n.nic_id for n in nics(State.DETACHED, 1, doomed=True)))
-        in decide(nics(State.READY, 5), nics(State.DETACHED, 1, doomed=True)).actions
-    )
+    assert [type(a) for a in decide(nics(State.READY, 7), draining, quiet_surplus=2).actions] == [Detach]
+    doomed = nics(State.DETACHED, 1, doomed=True)
+    assert Delete(tuple(nic.nic_id for nic in doomed)) in decide(nics(State.READY, 5), doomed).actions
 
 
-def test_busy_or_prewarmed_nics_stay() -> None:
-    assert not decide(nics(State.READY, 7, age=599)).actions
-    assert not decide(nics(State.READY, 7, age=601, prewarmed=True)).actions
+def test_prewarmed_nics_are_no_surplus_until_their_time_is_over() -> None:
+    warmed = Snapshot(tuple(nics(State.READY, 7, age=601, prewarmed=True)))
+    assert surplus(warmed, SETTINGS, NOW) == -5
+    assert surplus(warmed, SETTINGS, NOW + SETTINGS.prewarm_ttl) == 2
+
+
+def test_one_that_is_wanted_again_before_it_was_detached_is_recalled() -> None:
+    leaving = nics(State.DRAINING, 2, doomed=True)
+    decided = decide(leaving, nics(State.READY, 3), waiting=(Waiter(),) * 4)
+    assert of_kind(decided, Recall) == [Recall((leaving[0].nic_id,))]
+
+
+def test_a_free_nic_beyond_the_cap_is_marked_and_swept_later() -> None:
+    def full(**fields: t.Any) -> t.Any:
+        return decide(nics(State.IN_USE, 10), nics(State.DETACHED, 1, **fields), limit=11, foreign=1)
+
+    (stray,) = nics(State.DETACHED, 1)
+    assert (of_kind(full(), Mark), of_kind(full(), Delete)) == ([Mark((stray.nic_id,))], [])
+    assert not full(marked=NOW - SWEEP_AFTER + 1).actions
+    assert of_kind(full(marked=NOW - SWEEP_AFTER), Delete) == [Delete((stray.nic_id,))]
+    assert of_kind(decide(nics(State.DETACHED, 1, marked=NOW - 1)), Unmark) == [Unmark((stray.nic_id,))]
+
+
+def test_a_gateway_too_many_goes_unless_pods_may_route_by_it() -> None:
+    two = [Nic(f"52:54:00:ff:00:0{n}", "vxnet-b", "", State.GATEWAY, NOW, GATEWAY) for n in (1, 2)]
+    wanted = {"gateways": frozenset({"vxnet-b"})}
+    assert Drain((two[1].nic_id,)) in decide(nics(State.READY, 3), two, **wanted).actions
+    pod = [Nic("52:54:00:00:00:99", "vxnet-b", "", State.IN_USE, NOW)]
+    assert not of_kind(decide(nics(State.READY, 3), two, pod, **wanted), Drain)
+    assert not of_kind(decide(nics(State.READY, 3), two, pod), Drain)
+    assert of_kind(decide(nics(State.READY, 3), two), Drain)
+
+
+def test_held_nics_are_no_supply_and_are_let_go_in_time() -> None:
+    held = nics(State.HELD, 1, age=59, keep=60.0, workload="db")
+    assert (decide(held).reasons.grow, of_kind(decide(held), LetGo)) == (3, [])
+    over = nics(State.HELD, 1, age=60, keep=60.0, workload="db")
+    assert of_kind(decide(over), LetGo) == [LetGo((over[0].nic_id,))]
+
+
+@pytest.mark.parametrize(("level", "kinds"), [("", {Create, Detach}), ("L1", {Create}), ("L0", set())])
+def test_degradation_stops_writes_or_releases(level: str, kinds: set[type]) -> None:
+    leaving = nics(State.DRAINING, 1, doomed=True)
+    decided = decide(nics(State.READY, 1), leaving, level=level)
+    assert {type(action) for action in decided.actions} == kinds
+    assert any(f"degradation {level}" in bound for bound in decided.reasons.bounds) is bool(level)
+
+
+@pytest.mark.parametrize(("rate", "warm"), [(0.0, 3), (0.5, 3), (1.0, 4), (9.0, 5)])
+def test_the_warm_target_covers_the_lead_time_between_low_and_high(rate: float, warm: int) -> None:
+    assert decide(rate=rate, lead_time=3.6).reasons.warm == warm
+
+
+def test_low_equal_to_high_is_no_adaptation() -> None:
+    fixed = Settings(vxnet=("vxnet-a",), pool_low=4, pool_high=4)
+    assert plan(Snapshot((), vxnets=("vxnet-a",), rate=9.0, lead_time=9.0), fixed, NOW).reasons.warm == 4
 
 
 def test_doomed_nics_are_never_attached() -> None:
@@ -113,8 +205,30 @@ def test_doomed_nics_are_never_attached() -> None:
 
 
 def test_an_add_that_accepts_one_vxnet_only_grows_that_one() -> None:
-    ready_elsewhere = nics(State.READY, 3)
-    assert created(decide(ready_elsewhere, waiting=(("vxnet-b",),))) == {"vxnet-b": 1}
+    assert created(decide(nics(State.READY, 3), waiting=(Waiter(("vxnet-b",)),))) == {"vxnet-b": 1}
+
+
+def test_the_warm_pool_lies_where_pods_want_it() -> None:
+    tastes = ((("vxnet-b",), 2), ((), 1))
+    assert created(decide(tastes=tastes)) == {"vxnet-a": 1, "vxnet-b": 2}
+    assert created(decide(nics(State.READY, 3), tastes=((("vxnet-b",), 9),))) == {"vxnet-b": 3}
+
+
+def test_at_the_cap_an_idle_nic_makes_room_for_a_pod_that_wants_another_vxnet() -> None:
+    idle = nics(State.READY, 3)
+    full = decide(nics(State.IN_USE, 57), idle, waiting=(Waiter(("vxnet-b",)),))
+    assert [len(action.nic_ids) for action in of_kind(full, Drain)] == [1]
+    leaving = decide(nics(State.IN_USE, 57), idle[1:], nics(State.DRAINING, 1), waiting=(Waiter(("vxnet-b",)),))
+    assert not of_kind(leaving, Drain)
+
+
+def test_a_fixed_address_is_asked_for_by_itself() -> None:
+    waiting = (Waiter(address="10.0.1.9"), Waiter(("vxnet-b",), "10.0.1.7"))
+    decided = decide(nics(State.READY, 3), waiting=waiting, homes=dict.fromkeys(("10.0.1.9", "10.0.1.7"), "vxnet-b"))
+    assert of_kind(decided, Create) == [Create("vxnet-b", 2, private_ips=("10.0.1.7", "10.0.1.9"))]
+    on_its_way = asked("vxnet-b", 2, private_ips=("10.0.1.7", "10.0.1.9"))
+    homes = dict.fromkeys(("10.0.1.9", "10.0.1.7"), "vxnet-b")
+    assert not of_kind(decide(nics(State.READY, 3), waiting=waiting, homes=homes, creating=(on_its_way,)), Create)
 
 
 def test_a_gateway_is_made_once() -> None:
@@ -129,9 +243,10 @@ def test_draining_takes_all_that_is_ready() -> None:
 
 
 def test_it_says_why() -> None:
-    told = decide(nics(State.IN_USE, 2), waiting=((),)).explain()
+    told = decide(nics(State.IN_USE, 2), waiting=(Waiter(),)).explain()
     assert (told["used"], told["waiting"], told["warm"], told["want"], told["grow"]) == (2, 1, 3, 6, 4)
-    assert told["actions"] == [{"action": "create", "vxnet_id": "vxnet-a", "count": 4, "purpose": "pool"}]
+    (action,) = told["actions"]
+    assert (action["action"], action["vxnet_id"], action["count"]) == ("create", "vxnet-a", 4)
 
 
 def test_it_knows_when_time_alone_changes_the_plan() -> None:
@@ -150,7 +265,7 @@ def test_growth_stays_below_the_cap_and_never_meets_shrinking(
     counts: dict[State, int], waiting: int, foreign: int, age: float
 ) -> None:
     groups = [nics(state, count, age) for state, count in counts.items() if state is not State.GONE]
-    decided = decide(*groups, waiting=((),) * waiting, foreign=foreign)
+    decided = decide(*groups, waiting=(Waiter(),) * waiting, foreign=foreign)
     ours = sum(map(len, groups))
     grown = sum(created(decided).values())
     assert grown == 0 or ours + grown <= min(60, 64 - foreign)

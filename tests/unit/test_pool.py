@@ -13,7 +13,7 @@ import pytest
 from hostnic.config import Settings
 from hostnic.errors import AuthFailed, PoolEmpty
 from hostnic.model import LeaseKey, Nic
-from hostnic.pool import Pool
+from hostnic.pool import EVERYWHERE, Pool
 from hostnic.states import State
 from hostnic.store.memory import MemoryStore
 from hostnic.table import Table
@@ -38,8 +38,8 @@ class Serving:
 
     def bring(self, vxnet_id: str = "vxnet-a") -> Nic:
         self._count += 1
-        fresh = Nic(f"52:54:00:00:00:{self._count:02x}", vxnet_id, f"10.0.0.{self._count}", State.READY, 0.0)
-        return self.table.move(fresh, State.READY)
+        fresh = Nic(f"52:54:00:00:00:{self._count:02x}", vxnet_id, f"10.0.0.{self._count}", State.DETACHED, 0.0)
+        return self.table.move(self.table.move(fresh, State.DETACHED), State.READY)
 
     def ask(
         self,
@@ -96,7 +96,7 @@ def test_a_caller_that_hung_up_leaves_the_queue_at_once(serving: Serving) -> Non
 
 
 def test_a_definite_obstacle_is_named_at_the_deadline(serving: Serving) -> None:
-    serving.pool.report(AuthFailed("the key is wrong"))
+    serving.pool.report({EVERYWHERE: AuthFailed("the key is wrong")})
     with pytest.raises(AuthFailed, match="the key is wrong"):
         serving.ask("a", seconds=0.05).result(5)
 
@@ -113,7 +113,7 @@ def test_a_resting_nic_is_taken_once_it_has_rested_and_is_clean(quarantine_min: 
     until(lambda: serving.wakes >= before + 2, 5, "the waiting caller's look at what was released")
     assert [dirty.nic_id for dirty in serving.pool.uncleaned()] == [nic.nic_id]
     assert not answer.done()
-    serving.pool.cleaned(nic.nic_id)
+    serving.pool.cleaned(serving.pool.uncleaned()[0])
     assert answer.result(5)[0].nic_id == nic.nic_id
     assert time.monotonic() - released >= quarantine_min
 

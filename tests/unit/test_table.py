@@ -42,7 +42,7 @@ def nic(state: State = State.READY, since: float = 0.0) -> Nic:
 
 def test_a_step_is_journaled_with_its_lease_and_its_time(store: MemoryStore, clock: Clock) -> None:
     table = opened(store, clock)
-    table.move(nic(), State.READY)
+    table.move(nic(), State.QUARANTINE)
     clock.now = 107.0
     lease = Lease("net", "c1", "eth0", nic().nic_id, clock.now)
     table.apply([Move(table.nics()[0], State.RESERVED)], put=[lease])
@@ -61,7 +61,7 @@ def test_gone_leaves_the_journal(store: MemoryStore, clock: Clock) -> None:
 
 def test_a_step_from_where_the_nic_no_longer_is_changes_nothing(store: MemoryStore, clock: Clock) -> None:
     table = opened(store, clock)
-    table.move(nic(), State.READY)
+    table.move(nic(), State.QUARANTINE)
     stale = table.nics()[0]
     table.move(stale, State.RESERVED)
     with pytest.raises(IllegalTransition):
@@ -71,21 +71,21 @@ def test_a_step_from_where_the_nic_no_longer_is_changes_nothing(store: MemorySto
 
 def test_a_refused_step_of_one_nic_refuses_all_that_came_with_it(store: MemoryStore, clock: Clock) -> None:
     table = opened(store, clock)
-    table.move(nic(), State.READY)
-    other = Nic("52:54:00:00:00:02", "vxnet-a", "", State.IN_USE, 0.0)
+    table.move(nic(), State.QUARANTINE)
+    other = Nic("52:54:00:00:00:02", "vxnet-a", "", State.RESERVED, 0.0)
     with pytest.raises(IllegalTransition):
-        table.apply([Move(table.nics()[0], State.RESERVED), Move(other, State.IN_USE)])
-    assert table.nics()[0].state is State.READY
+        table.apply([Move(table.nics()[0], State.RESERVED), Move(other, State.RESERVED)])
+    assert table.nics()[0].state is State.QUARANTINE
 
 
 def test_after_a_restart_everything_is_as_it_was(store: MemoryStore, clock: Clock) -> None:
-    opened(store, clock).move(nic(), State.READY)
+    opened(store, clock).move(nic(), State.QUARANTINE)
     clock.now = 500.0
     assert [record.since for record in opened(store, clock).nics()] == [100.0]
 
 
 def test_after_a_reboot_the_clocks_start_anew(store: MemoryStore, clock: Clock) -> None:
-    opened(store, clock).move(nic(), State.READY)
+    opened(store, clock).move(nic(), State.QUARANTINE)
     clock.now = 3.0
     table = opened(store, clock, boot="boot-2")
     assert [record.since for record in table.nics()] == [3.0]
@@ -93,6 +93,6 @@ def test_after_a_reboot_the_clocks_start_anew(store: MemoryStore, clock: Clock) 
 
 
 def test_another_instances_journal_is_not_ours(store: MemoryStore, clock: Clock) -> None:
-    opened(store, clock).move(nic(), State.READY)
+    opened(store, clock).move(nic(), State.QUARANTINE)
     assert opened(store, clock, instance="i-2").nics() == []
     assert store.load().nics == ()

@@ -8,7 +8,7 @@ import threading
 import typing as t
 
 from .config import Settings
-from .observe import Observer
+from .parts import Parts
 from .pool import Pool
 from .ports import Clock, Cloud, Guard, Links, Store
 from .reconcile import Reconciler
@@ -30,18 +30,18 @@ class Engine:
         store: Store,
         clock: Clock,
         dice: t.Callable[[], float] = random.random,
+        level: t.Optional[t.Callable[[], str]] = None,
     ) -> None:
+        """`level`: see `Reconciler`; the settings' own where nothing else tells."""
         self.wake = threading.Event()
         self._store = store
         self.table = Table(store, clock)
         self.table.open(boot_id, instance_id)
         self.pool = Pool(settings, self.table, links, clock, self.wake.set)
-        self.survey = Survey(self.table, links, self.pool)
-        observer = Observer(settings, instance_id, cloud, links, guard, self.table, self.pool, clock)
-        self.reconciler = Reconciler(
-            settings, instance_id, cloud, guard, self.table, self.pool, self.survey, observer, clock, dice
-        )
-        guard.protect(nic.nic_id for nic in self.table.nics())
+        self.survey = Survey(self.table, links, self.pool, clock)
+        parts = Parts(settings, instance_id, cloud, links, guard, self.table, self.pool, self.survey, clock, dice)
+        self.reconciler = Reconciler(parts, level or (lambda: settings.degradation))
+        parts.protect()
         self.survey.run(starting=True)
 
     def close(self) -> None:

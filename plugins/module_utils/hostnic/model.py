@@ -102,12 +102,45 @@ class PodLink:
     mtu: t.Optional[int] = None
 
 
+@dataclass(frozen=True)
+class Fixed:
+    """A fixed address for a workload, which keeps it for `keep` seconds after its DEL."""
+
+    address: str
+    workload: str
+    keep: float = 0.0
+
+
+@dataclass(frozen=True)
+class Waiter:
+    """An ADD that waits: the vxnets that it accepts, none for any, and the address that it must have, "" for any."""
+
+    vxnets: tuple[str, ...] = ()
+    address: str = ""
+
+    def accepts(self, nic: Nic) -> bool:
+        return (not self.vxnets or nic.vxnet_id in self.vxnets) and self.address in ("", nic.private_ip)
+
+
+@dataclass(frozen=True)
+class PodPlace:
+    """Where a NIC's link was found: a netns, by its inode, under this name and index."""
+
+    netns_inode: int
+    ifname: str
+    ifindex: int
+
+
 # -- what the journal keeps (times are seconds of the boot clock; the journal is bound to the boot id) ---------------
 
 
 @dataclass(frozen=True)
 class Nic:
-    """A NIC of ours. `doomed`: on its way out; `purpose`: POOL or GATEWAY; `note`: why it is where it is."""
+    """A NIC of ours. `doomed`: on its way out; `purpose`: POOL or GATEWAY; `note`: why it is where it is.
+
+    `workload` and `keep`: whose fixed address this is, and for how many seconds after its DEL it stays so. `marked`:
+    since when nobody has any use for it, 0 where somebody has.
+    """
 
     nic_id: str
     vxnet_id: str
@@ -119,6 +152,9 @@ class Nic:
     prewarmed: bool = False
     attempts: int = 0
     note: str = ""
+    workload: str = ""
+    keep: float = 0.0
+    marked: float = 0.0
 
     key: t.ClassVar[tuple[str, ...]] = ("nic_id",)
 
@@ -167,21 +203,36 @@ class Intent:
     nic_ids: tuple[str, ...] = ()
     job_id: str = ""
     purpose: str = POOL
+    private_ips: tuple[str, ...] = ()
 
     key: t.ClassVar[tuple[str, ...]] = ("intent_id",)
 
 
 @dataclass(frozen=True)
 class KnownVxnet:
-    """The last reading of a vxnet, kept so that pods start while the API is away."""
+    """The last reading of a vxnet, kept so that pods start while the API is away.
+
+    `host_address`: that of the host's own NIC in it, "" where the host has none.
+    """
 
     vxnet_id: str
     network: str
     gateway: str
     router_id: str
+    host_address: str = ""
 
     key: t.ClassVar[tuple[str, ...]] = ("vxnet_id",)
 
 
-Record = t.Union[Nic, Lease, Intent, KnownVxnet]
-RECORDS: t.Final[tuple[type, ...]] = (Nic, Lease, Intent, KnownVxnet)
+@dataclass(frozen=True)
+class Fact:
+    """Something about this cloud that was found out and is worth remembering, e.g. that attach jobs run one by one."""
+
+    name: str
+    value: str
+
+    key: t.ClassVar[tuple[str, ...]] = ("name",)
+
+
+Record = t.Union[Nic, Lease, Intent, KnownVxnet, Fact]
+RECORDS: t.Final[tuple[type, ...]] = (Nic, Lease, Intent, KnownVxnet, Fact)

@@ -1,209 +1,210 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Reading the cloud: prove whose instance this is, settle what was begun, adopt what carries our name."""
+"""Reading the cloud: prove whose instance this is, and settle what was begun."""
 
 from __future__ import annotations
 
 import logging
 import typing as t
+from dataclasses import replace
 
-from .config import Settings
-from .errors import Denied, LinkFailed
-from .model import GATEWAY, POOL, CloudNic, Intent, KnownVxnet, Link, Nic, Vxnet, gateway_link, nic_names
-from .pool import Pool
-from .ports import Clock, Cloud, Guard, Links
-from .settle import ATTACH_TRIES, settle
+from .adopt import Adopter
+from .errors import Denied, LinkFailed, Unreachable
+from .model import GATEWAY, POOL, CloudNic, Intent, KnownVxnet, Link, Nic, Vxnet
+from .parts import Parts, in_place
+from .settle import ATTACH_TRIES, JOB_PATIENCE, VISIBLE, Witness, settle
 from .states import State
-from .table import Move, Table
+from .table import Move
 
 log = logging.getLogger("hostnic.observe")
 
-POLL: t.Final = 2.0  # s between looks while something is under way; link events come sooner
-VISIBLE: t.Final = 20.0  # s after which what a call has made or changed is expected to show in Describe
+POLL: t.Final = 4.0  # s between looks while something is under way; link events come sooner
+GATHER: t.Final = 1.0  # s in which the links of one attach job are awaited before the cloud is asked about them
+QUIET_LIMIT: t.Final = 120.0  # s, the longest pause between looks when nothing changes
 
 
 class Observer:
-    """Brings the table in line with what the cloud shows. Changes nothing in the cloud."""
+    """Brings the table in line with what the cloud shows. Changes nothing there but a gateway NIC's source check."""
 
-    def __init__(
-        self,
-        settings: Settings,
-        instance_id: str,
-        cloud: Cloud,
-        links: Links,
-        guard: Guard,
-        table: Table,
-        pool: Pool,
-        clock: Clock,
-    ) -> None:
-        self._settings = settings
-        self._instance_id = instance_id
-        self._cloud = cloud
-        self._links = links
-        self._guard = guard
-        self._table = table
-        self._pool = pool
-        self._clock = clock
-        self._names = nic_names(instance_id, settings.gatewayns)
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        self._table = parts.table
+        self._adopter = Adopter(parts, self.read_vxnets)
         self._looked_at = float("-inf")
-        self._first_seen: dict[str, float] = {}  # NICs of our name that the table does not hold
-        self._absent: dict[str, int] = {}  # NICs of the table ► looks in a row without them
+        self._looked_around_at = float("-inf")
+        self._interval = parts.settings.reconcile_interval
+        self._poll = POLL
+        self._before: object = None  # the table at the last look
+        self._before_around: object = None
+        self._absent_since: dict[str, float] = {}  # NICs of the table that the cloud does not show
+        self._nowhere: frozenset[str] = frozenset()
         self.foreign: t.Optional[int] = None  # attached NICs that are not ours; None until the instance is proven
 
-    def prove(self, links: dict[str, Link]) -> None:
+    def prove(self, links: t.Mapping[str, Link]) -> None:
         """This machine is the instance if the instance's primary NIC is a link of this machine; else `Denied`.
 
         A cloned image carries its parent's id: until this is proven no call changes anything.
         """
-        attached = self._cloud.describe_nics(instance_id=self._instance_id)
+        instance_id = self._parts.instance_id
+        attached = self._parts.cloud.describe_nics(instance_id=instance_id)
         primary = next((nic for nic in attached if nic.role == 1), None)
         if primary is None:
-            raise Denied(f"the cloud shows no primary NIC of {self._instance_id}: is that this machine's instance id?")
+            raise Denied(f"the cloud shows no primary NIC of {instance_id}: is that this machine's instance id?")
         if primary.nic_id not in links:
             raise Denied(
-                f"the primary NIC {primary.nic_id} of {self._instance_id} is no link of this machine:"
+                f"the primary NIC {primary.nic_id} of {instance_id} is no link of this machine:"
                 " write this machine's own id into /etc/qingcloud/instance-id"
             )
-        foreign = [nic for nic in attached if nic.nic_name not in self._names.values()]
-        self._pool.own_addresses({primary.vxnet_id: primary.private_ip})
-        self.read_vxnets([*self._settings.vxnet, primary.vxnet_id])
-        self.foreign = len(foreign)
-        log.info("this machine is %s, its primary NIC is %s", self._instance_id, primary.nic_id)
+        self.read_vxnets([*self._parts.settings.vxnet, primary.vxnet_id])
+        self._know_hosts_own(attached, links)
+        log.info("this machine is %s, its primary NIC is %s", instance_id, primary.nic_id)
 
     def due_in(self, links: t.Mapping[str, Link]) -> float:
-        """Seconds until the next look; a link that came up for a NIC being attached asks for one at once."""
-        if any(nic.nic_id in links for nic in self._table.nics(State.ATTACHING)):
-            return 0.0
-        busy = self._table.nics(State.ATTACHING, State.DETACHING, State.DELETING) or self._table.intents()
-        interval = POLL if busy else self._settings.reconcile_interval
-        return max(0.0, self._looked_at + interval - self._clock())
+        """Seconds until the next look; links that came up for NICs being attached ask for one soon."""
+        attaching = self._table.nics(State.ATTACHING)
+        arrived = [nic for nic in attaching if nic.nic_id in links]
+        busy = attaching or self._table.nics(State.DETACHING, State.DELETING) or self._table.intents()
+        moments = [self._looked_around_at + self._interval]
+        if arrived:
+            moments.append(self._looked_at + (0.0 if len(arrived) == len(attaching) else GATHER))
+        if busy:
+            moments.append(self._looked_at + self._poll)
+        return max(0.0, min(moments) - self._parts.clock())
 
     def look(self, links: t.Mapping[str, Link]) -> None:
         """One reading of our NICs, and what follows from it for each."""
+        around = self._looked_around_at + self._interval <= self._parts.clock()
         live = self._live_jobs()  # before the NICs: what a finished job did is then visible
-        first = self._looked_at == float("-inf")
-        names = [self._names[POOL], *([self._names[GATEWAY]] if first or self._pool.gateways() else [])]
-        seen = {nic.nic_id: nic for name in names for nic in self._cloud.describe_nics(name=name)}
-        unseen = [nic.nic_id for nic in self._table.nics() if nic.nic_id not in seen]
-        seen.update((nic.nic_id, nic) for nic in self._cloud.describe_nics(nic_ids=unseen))
+        seen = {nic.nic_id: nic for nic in self._read_nics(links, around)}
+        if around:
+            self._find_lost(links)
+        now = self._parts.clock()
         nics = self._table.nics()
-        self._absent = {nic.nic_id: self._absent.get(nic.nic_id, 0) + 1 for nic in nics if nic.nic_id not in seen}
+        self._absent_since = {n.nic_id: self._absent_since.get(n.nic_id, now) for n in nics if n.nic_id not in seen}
         for nic in nics:
             try:
-                self._settle(nic, seen.get(nic.nic_id), _in_place(nic, links), live)
+                self._settle(nic, seen.get(nic.nic_id), links, live)
                 if nic.state is State.GATEWAY:
-                    self._stand_gateway(nic)  # as it should be, whatever a reboot or a network manager made of it
+                    self._parts.stand_gateway(nic)
             except LinkFailed as error:  # this one is tried again with the next look; the others go on
                 log.warning("%s", error.message)
-        self._adopt([nic for nic in seen.values() if not self._table.nic(nic.nic_id)], links)
+        strangers = [nic for nic in seen.values() if not self._table.nic(nic.nic_id)]
+        self._adopter.adopt(strangers, links, thorough=around)
         self._close_intents()
         unknown = {nic.vxnet_id for nic in self._table.nics()} - self._table.vxnets().keys()
         if unknown:
             self.read_vxnets(sorted(unknown))
-        self._looked_at = self._clock()
+        self._slow_down(around)
 
     def read_vxnets(self, vxnet_ids: t.Iterable[str]) -> dict[str, Vxnet]:
         """DescribeVxnets, remembered for the time when the cloud is away."""
-        found = {vxnet.vxnet_id: vxnet for vxnet in self._cloud.describe_vxnets(list(vxnet_ids))}
-        known = [KnownVxnet(v.vxnet_id, v.network, v.gateway, v.router_id) for v in found.values() if v.network]
-        self._table.apply(put=[record for record in known if self._table.vxnets().get(record.vxnet_id) != record])
+        found = {vxnet.vxnet_id: vxnet for vxnet in self._parts.cloud.describe_vxnets(list(vxnet_ids))}
+        before = self._table.vxnets()
+        known = [
+            KnownVxnet(v.vxnet_id, v.network, v.gateway, v.router_id, _host_address(before.get(v.vxnet_id)))
+            for v in found.values()
+            if v.network
+        ]
+        self._table.apply(put=[record for record in known if before.get(record.vxnet_id) != record])
         return found
 
-    def destroyable(self, nics: t.Sequence[Nic]) -> dict[str, CloudNic]:
-        """What the cloud says now of those NICs that may be taken away; the others are left alone, with a note.
+    # -- reading -------------------------------------------------------------------------------------------------------
 
-        Three witnesses: the journal has them, the cloud shows our name and our instance or none and no primary, the
-        kernel uses them neither for its default route nor as `iface`.
-        """
-        seen = {nic.nic_id: nic for nic in self._cloud.describe_nics(nic_ids=[nic.nic_id for nic in nics])}
-        hosts_own = {
-            link.mac for link in self._links.list() if link.place == "host" and link.name == self._settings.iface
-        }
-        protected = hosts_own | {self._links.default_route_link()}
-        for nic in nics:
-            cloud = seen.get(nic.nic_id)
-            if cloud is None:
-                continue
-            ours = cloud.nic_name == self._names[nic.purpose] and cloud.instance_id in ("", self._instance_id)
-            if not ours or cloud.role == 1 or nic.nic_id in protected:
-                del seen[nic.nic_id]
-                note = f"left alone: it is {cloud.nic_name!r} of {cloud.instance_id or 'no instance'} in the cloud"
-                self._table.retry(nic, note)
-        return seen
+    def _read_nics(self, links: t.Mapping[str, Link], around: bool) -> list[CloudNic]:
+        """Around: all of this instance or of our name. Else the table's NICs, and what a lost answer has made."""
+        found: list[CloudNic] = []
+        cloud, names = self._parts.cloud, self._parts.names
+        if around:
+            attached = cloud.describe_nics(instance_id=self._parts.instance_id)
+            if not any(nic.role == 1 for nic in attached):
+                raise Unreachable("the cloud's list of this instance's NICs lacks the primary one: not believed")
+            self._know_hosts_own(attached, links)
+            found += [nic for nic in attached if self._parts.purpose(nic)]
+        asked = {intent.purpose for intent in self._table.intents("create")}
+        first = self._looked_around_at == float("-inf")
+        wanted = {POOL, *([GATEWAY] if first or self._parts.pool.gateways() else [])} if around else asked
+        for purpose in sorted(wanted):
+            found += cloud.describe_nics(name=names[purpose])
+        seen = {nic.nic_id for nic in found}
+        return found + cloud.describe_nics(nic_ids=[n.nic_id for n in self._table.nics() if n.nic_id not in seen])
 
-    # -- inside --------------------------------------------------------------------------------------------------------
+    def _know_hosts_own(self, attached: t.Sequence[CloudNic], links: t.Mapping[str, Link]) -> None:
+        """Count what is not ours, and remember in which vxnets the host has an address of its own."""
+        own = [nic for nic in attached if nic.role == 1 or not self._parts.purpose(nic)]
+        standing = {nic.vxnet_id: nic.private_ip for nic in own if nic.role == 1 or self._serves(nic, links)}
+        known = self._table.vxnets().values()
+        told = [replace(vxnet, host_address=standing.get(vxnet.vxnet_id, "")) for vxnet in known]
+        self._table.apply(put=[vxnet for vxnet in told if vxnet not in known])
+        self.foreign = len(own)
+
+    def _serves(self, nic: CloudNic, links: t.Mapping[str, Link]) -> bool:
+        """Whether the host has configured this NIC, which is not ours, with its address."""
+        link = links.get(nic.nic_id)
+        return bool(link and link.place == "host" and self._parts.links.address_of(link.name) == nic.private_ip)
 
     def _live_jobs(self) -> frozenset[str]:
-        jobs = self._cloud.describe_jobs([intent.job_id for intent in self._table.intents() if intent.job_id])
+        jobs = self._parts.cloud.describe_jobs([one.job_id for one in self._table.intents() if one.job_id])
         return frozenset(job_id for job_id, status in jobs.items() if status in ("pending", "working"))
 
-    def _settle(self, nic: Nic, cloud: t.Optional[CloudNic], linked: bool, live: frozenset[str]) -> None:
+    def _find_lost(self, links: t.Mapping[str, Link]) -> None:
+        try:
+            self._nowhere = self._parts.survey.find_lost(links)
+        except LinkFailed as error:  # unknown means leave alone
+            log.warning("%s", error.message)
+            self._nowhere = frozenset()
+
+    # -- settling ------------------------------------------------------------------------------------------------------
+
+    def _settle(self, nic: Nic, cloud: t.Optional[CloudNic], links: t.Mapping[str, Link], live: frozenset[str]) -> None:
+        now = self._parts.clock()
         intent = next((intent for intent in self._table.intents() if nic.nic_id in intent.nic_ids), None)
-        pending = intent is not None and self._may_be_going_on(intent, live)
-        verdict = settle(nic, cloud, self._absent.get(nic.nic_id, 0), linked, pending, self._instance_id)
+        witness = Witness(
+            cloud,
+            absent_for=now - self._absent_since.get(nic.nic_id, now),
+            linked=in_place(nic, links),
+            nowhere=nic.nic_id in self._nowhere,
+            pending=intent is not None and self._may_be_going_on(intent, live),
+            age=now - nic.since,
+        )
+        verdict = settle(nic, witness, self._parts.instance_id)
         if verdict is None:
             return
         if verdict.target is State.GATEWAY:
-            self._stand_gateway(nic)
+            self._parts.stand_gateway(nic)
         attempts = nic.attempts + 1 if verdict.failed else 0
-        doomed = nic.doomed or (nic.state is State.ATTACHING and attempts >= ATTACH_TRIES)
+        doomed = nic.doomed or verdict.doomed or (nic.state is State.ATTACHING and attempts >= ATTACH_TRIES)
         changes = {"note": verdict.note, "attempts": attempts, "doomed": doomed}
         self._table.apply([Move(nic, verdict.target, changes)])
+        if nic.state is State.ATTACHING and verdict.target in (State.READY, State.GATEWAY):
+            self._parts.pool.demand.ready(nic.nic_id, now)
 
     def _may_be_going_on(self, intent: Intent, live: frozenset[str]) -> bool:
-        if intent.job_id:
-            return intent.job_id in live
-        return self._clock() - intent.since < VISIBLE
-
-    def _adopt(self, strangers: t.Sequence[CloudNic], links: t.Mapping[str, Link]) -> None:
-        """NICs of our name that the table does not hold: an outstanding create's, or made for us by someone else."""
-        now = self._clock()
-        asked = {(intent.vxnet_id, intent.purpose): intent for intent in self._table.intents("create")}
-        for cloud in strangers:
-            if cloud.role == 1:
-                continue
-            purpose = GATEWAY if cloud.nic_name == self._names[GATEWAY] else POOL
-            intent = asked.get((cloud.vxnet_id, purpose))
-            first = self._first_seen.setdefault(cloud.nic_id, now)
-            state, prewarmed = State.DETACHED, intent is None
-            nic = Nic(cloud.nic_id, cloud.vxnet_id, cloud.private_ip, state, now, purpose, prewarmed=prewarmed)
-            if cloud.attached and cloud.instance_id == self._instance_id and cloud.nic_id in links:
-                try:
-                    self._adopt_attached(nic)
-                except LinkFailed as error:
-                    log.warning("%s", error.message)
-            elif not cloud.attached and (intent or now - first >= VISIBLE):
-                self._table.apply(
-                    [Move(nic, State.DETACHED, {"note": "found under our name"})], drop=filter(None, [intent])
-                )
-        self._first_seen = {nic.nic_id: self._first_seen.get(nic.nic_id, now) for nic in strangers}
-
-    def _adopt_attached(self, nic: Nic) -> None:
-        self._guard.protect([*(known.nic_id for known in self._table.nics()), nic.nic_id])
-        self.read_vxnets([nic.vxnet_id])
-        if nic.purpose == GATEWAY:
-            self._stand_gateway(nic)
-        else:
-            self._links.park(nic.nic_id)
-        standing = State.GATEWAY if nic.purpose == GATEWAY else State.READY
-        self._table.apply([Move(nic, standing, {"note": "found attached under our name"})])
-
-    def _stand_gateway(self, nic: Nic) -> None:
-        prefix = self._pool.vxnet(nic.vxnet_id).network.partition("/")[2]
-        self._links.host_gateway(nic.nic_id, gateway_link(nic.nic_id), f"{nic.private_ip}/{prefix}")
+        age = self._parts.clock() - intent.since
+        return intent.job_id in live and age < JOB_PATIENCE if intent.job_id else age < VISIBLE
 
     def _close_intents(self) -> None:
         """Drop the intents whose outcome is known; a create that shows nothing by now has made nothing."""
         under_way = {nic.nic_id for nic in self._table.nics(State.ATTACHING, State.DETACHING, State.DELETING)}
         for intent in self._table.intents():
             if intent.action == "create":
-                over = self._clock() - intent.since >= VISIBLE
+                over = self._parts.clock() - intent.since >= VISIBLE
             else:
                 over = not under_way.intersection(intent.nic_ids)
             if over:
                 self._table.apply(drop=[intent])
 
+    def _slow_down(self, around: bool) -> None:
+        """Where nothing has changed since the last look, the next one comes later."""
+        pause = self._parts.settings.reconcile_interval
+        table = (self._table.nics(), self._table.leases(), self._table.intents())
+        self._looked_at = self._parts.clock()
+        self._poll = min(1.5 * self._poll, max(POLL, pause)) if table == self._before else POLL
+        self._before = table
+        if around:
+            self._looked_around_at = self._looked_at
+            quiet = table == self._before_around
+            self._interval = min(2 * self._interval, max(QUIET_LIMIT, pause)) if quiet else pause
+            self._before_around = table
 
-def _in_place(nic: Nic, links: t.Mapping[str, Link]) -> bool:
-    """Whether its link is where a NIC that serves has it; a gateway's goes to its place on the host from anywhere."""
-    link = links.get(nic.nic_id)
-    return link is not None and (nic.purpose == GATEWAY or link.place == "parking")
+
+def _host_address(vxnet: t.Optional[KnownVxnet]) -> str:
+    return vxnet.host_address if vxnet else ""

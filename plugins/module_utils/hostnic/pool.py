@@ -3,33 +3,42 @@
 
 from __future__ import annotations
 
+import logging
 import typing as t
 from dataclasses import replace
 
 from .config import Settings
+from .demand import Demand
 from .errors import Busy, HostnicError, NotFound, PoolEmpty
-from .model import GATEWAY, POOL, KnownVxnet, Lease, LeaseKey, Nic
+from .model import GATEWAY, POOL, Fixed, KnownVxnet, Lease, LeaseKey, Nic, Waiter
 from .ports import Clock, Links
 from .states import State
 from .table import Move, Table
 
+log = logging.getLogger("hostnic.pool")
+
+EVERYWHERE: t.Final = ""  # among the troubles: what concerns every vxnet
+
 Cancelled = t.Callable[[], bool]
 
 
-class _Ticket:
-    """A place in the queue; `vxnets` are the acceptable ones, empty for any."""
+class AddressHeld(Busy):
+    """Another workload has that address; the details name it as `holder`."""
 
-    def __init__(self, vxnets: tuple[str, ...]) -> None:
-        self.vxnets = vxnets
 
-    def accepts(self, nic: Nic) -> bool:
-        return not self.vxnets or nic.vxnet_id in self.vxnets
+class _Place:
+    """A place in the queue; compared by identity."""
+
+    def __init__(self, waiter: Waiter, workload: str) -> None:
+        self.waiter = waiter
+        self.workload = workload
+        self.refused: t.Optional[HostnicError] = None
 
 
 class Pool:
     """Hands NICs out and takes them back. Thread-safe; waits only in `acquire` and `gateway`.
 
-    `wake` tells the reconciler that demand or supply changed.
+    `wake` tells the reconciler that demand or supply changed. `steals` counts NICs that rested less than they should.
     """
 
     def __init__(
@@ -40,11 +49,12 @@ class Pool:
         self._links = links
         self._clock = clock
         self._wake = wake
-        self._queue: list[_Ticket] = []
+        self._queue: list[_Place] = []
         self._gateways: set[str] = set()
-        self._uncleaned = {nic.nic_id for nic in table.nics(State.QUARANTINE)}
-        self._trouble: t.Optional[HostnicError] = None
-        self._own: dict[str, str] = {}
+        self._clean: dict[str, float] = {}  # resting NICs whose address is forgotten ► since when they rest
+        self._troubles: t.Mapping[str, HostnicError] = {}
+        self.demand = Demand(clock())
+        self.steals = 0
 
     # -- for CNI -----------------------------------------------------------------------------------------------------
 
@@ -55,27 +65,29 @@ class Pool:
         deadline: float,
         cancelled: Cancelled,
         vxnets: tuple[str, ...] = (),
+        fixed: t.Optional[Fixed] = None,
     ) -> tuple[Nic, bool]:
         """Reserve a NIC from one of these vxnets (none named: any) for this attachment, first come, first served.
 
-        The same key gets the same NIC again, with True. Raises what stands in the way, `PoolEmpty` where nothing
+        The same key gets the same NIC again, with True. `fixed` asks for one address and keeps it for its workload.
+        Raises what stands in the way, `AddressHeld` where the address is another workload's, `PoolEmpty` where nothing
         definite does, at the deadline (seconds of the clock) or once `cancelled`.
         """
         with self._table.changed:
             held = self._table.lease(key)
             if held:
                 return self._known(held.nic_id), True
-            ticket = _Ticket(vxnets)
-            self._queue.append(ticket)
+            self.demand.arrived(vxnets, self._clock())
+            place = _Place(Waiter(vxnets, fixed.address if fixed else ""), fixed.workload if fixed else "")
+            self._queue.append(place)
             try:
-                nic = self._supply(ticket)
+                nic = self._supply(place)
                 while nic is None:
-                    self._wait(deadline, cancelled)
-                    nic = self._supply(ticket)
-                lease = Lease(key.network, key.container_id, key.ifname, nic.nic_id, self._clock(), args=args)
-                return self._table.apply([Move(nic, State.RESERVED, {"note": ""})], put=[lease])[0], False
+                    self._wait(place, deadline, cancelled)
+                    nic = self._supply(place)
+                return self._reserve(nic, key, args, fixed), False
             finally:
-                self._queue.remove(ticket)
+                self._queue.remove(place)
                 self._wake()
 
     def commit(self, key: LeaseKey, netns_inode: int, ifindex: int) -> None:
@@ -94,6 +106,26 @@ class Pool:
         """The attachment is over. `returned`: the link is back in parking; else it was found nowhere."""
         self._end(key, State.QUARANTINE if returned else State.BROKEN, "" if returned else "its link is nowhere")
 
+    def let_go(self, address: str) -> bool:
+        """A kept address is anybody's again; False where none such is kept."""
+        with self._table.changed:
+            for nic in self._table.nics(State.HELD):
+                if nic.private_ip == address:
+                    self._table.move(nic, State.QUARANTINE, workload="", keep=0.0, note="released by hand")
+                    self._wake()
+                    return True
+        return False
+
+    def found_in(self, netns_inode: int, ifname: str) -> t.Optional[Lease]:
+        """The lease of a NIC that was found in this netns without a journal's word of it."""
+        name = netns_lease(netns_inode, ifname)
+        return self._table.lease(name)
+
+    def take_over(self, lease: Lease, key: LeaseKey, args: dict[str, str]) -> None:
+        """The NIC that was found in a netns is this attachment's."""
+        taken = replace(lease, network=key.network, container_id=key.container_id, ifname=key.ifname, args=args)
+        self._table.apply(put=[taken], drop=[lease])
+
     def lease(self, key: LeaseKey) -> t.Optional[Lease]:
         return self._table.lease(key)
 
@@ -109,17 +141,19 @@ class Pool:
 
     def gateway(self, vxnet_id: str, deadline: float, cancelled: Cancelled) -> str:
         """The address of the host's foot in this vxnet; a gateway NIC is made where the host has none."""
+        place = _Place(Waiter((vxnet_id,)), "")
         with self._table.changed:
             while True:
-                if vxnet_id in self._own:
-                    return self._own[vxnet_id]
+                known = self._table.vxnets().get(vxnet_id)
+                if known and known.host_address:
+                    return known.host_address
                 standing = [nic for nic in self._table.nics(State.GATEWAY) if nic.vxnet_id == vxnet_id]
                 if standing:
                     return standing[0].private_ip
                 if vxnet_id not in self._gateways:
                     self._gateways.add(vxnet_id)
                     self._wake()
-                self._wait(deadline, cancelled)
+                self._wait(place, deadline, cancelled)
 
     def host_address(self) -> str:
         """The host's primary address, as the kernel has it; "" where `iface` has none."""
@@ -132,79 +166,114 @@ class Pool:
 
     # -- for the reconciler ------------------------------------------------------------------------------------------
 
-    def waiting(self) -> tuple[tuple[str, ...], ...]:
-        """The ADDs that wait, each as the vxnets that it accepts."""
+    def waiting(self) -> tuple[Waiter, ...]:
+        """The ADDs that wait."""
         with self._table.lock:
-            return tuple(ticket.vxnets for ticket in self._queue)
+            return tuple(place.waiter for place in self._queue)
 
     def gateways(self) -> frozenset[str]:
-        """Vxnets in which a gateway NIC of ours is wanted."""
+        """Vxnets in which a gateway NIC of ours is wanted: asked for, or still standing beside NICs of pods."""
         with self._table.lock:
-            standing = {nic.vxnet_id for nic in self._table.nics() if nic.purpose == GATEWAY and not nic.doomed}
-            return frozenset((self._gateways | standing) - self._own.keys())
-
-    def own_addresses(self, addresses: dict[str, str]) -> None:
-        """Vxnet ► address of the host's own NICs, as the cloud tells it: gateways that need not be made."""
-        with self._table.changed:
-            self._own = addresses
-            self._table.changed.notify_all()
+            nics = self._table.nics()
+            pods = {nic.vxnet_id for nic in nics if nic.purpose == POOL}
+            standing = {nic.vxnet_id for nic in nics if nic.purpose == GATEWAY and not nic.doomed}
+            own = {vxnet.vxnet_id for vxnet in self._table.vxnets().values() if vxnet.host_address}
+            return frozenset((self._gateways | (standing & pods)) - own)
 
     def own_vxnets(self) -> frozenset[str]:
-        """The vxnets in which the host has a NIC of its own; empty until the cloud has told."""
-        with self._table.lock:
-            return frozenset(self._own)
+        """The vxnets in which the host has a NIC of its own, as far as the cloud has told."""
+        known = self._table.vxnets().values()
+        return frozenset(vxnet.vxnet_id for vxnet in known if vxnet.host_address)
 
-    def report(self, trouble: t.Optional[HostnicError]) -> None:
-        """What keeps the pool from growing, told to whoever waits in vain."""
+    def report(self, troubles: t.Mapping[str, HostnicError]) -> None:
+        """What keeps the pool from growing, by vxnet or `EVERYWHERE`, told to whoever waits in vain."""
         with self._table.changed:
-            self._trouble = trouble
+            self._troubles = troubles
+            self._table.changed.notify_all()
+
+    def refuse(self, addresses: t.Collection[str], error: HostnicError) -> None:
+        """These addresses cannot be had: whoever waits for one is told now."""
+        with self._table.changed:
+            for place in self._queue:
+                if place.waiter.address in addresses:
+                    place.refused = error
             self._table.changed.notify_all()
 
     def uncleaned(self) -> list[Nic]:
         """Resting NICs whose address may still be in the host's connection tracking."""
         with self._table.lock:
-            resting = {nic.nic_id: nic for nic in self._table.nics(State.QUARANTINE)}
-            self._uncleaned &= resting.keys()
-            return [resting[nic_id] for nic_id in self._uncleaned]
+            resting = self._table.nics(State.QUARANTINE)
+            self._clean = {nic.nic_id: nic.since for nic in resting if self._is_clean(nic)}
+            return [nic for nic in resting if nic.nic_id not in self._clean]
 
-    def cleaned(self, nic_id: str) -> None:
+    def cleaned(self, nic: Nic) -> None:
+        """As it was when its address was forgotten: another rest needs another flush."""
         with self._table.changed:
-            self._uncleaned.discard(nic_id)
+            self._clean[nic.nic_id] = nic.since
             self._table.changed.notify_all()
 
     # -- inside; the lock is held ------------------------------------------------------------------------------------
 
-    def _supply(self, ticket: _Ticket) -> t.Optional[Nic]:
+    def _supply(self, place: _Place) -> t.Optional[Nic]:
         """The NIC for this place in the queue, or None: ready ones first, then the longest rested."""
         now = self._clock()
-        rested = (
+        rested = [
             nic
             for nic in self._table.nics(State.QUARANTINE)
-            if now - nic.since >= self._settings.quarantine_min and nic.nic_id not in self._uncleaned
-        )
-        free = [nic for nic in (*self._table.nics(State.READY), *rested) if nic.purpose == POOL]
+            if now - nic.since >= self._settings.quarantine_min and self._is_clean(nic)
+        ]
+        free = [n for n in (*self._table.nics(State.HELD, State.READY), *rested) if n.purpose == POOL]
         for earlier in self._queue:
-            choice = next((nic for nic in free if earlier.accepts(nic)), None)
-            if earlier is ticket:
+            choice = next((nic for nic in free if _suits(earlier, nic)), None)
+            if earlier is place:
                 return choice
             if choice:
                 free.remove(choice)
         return None
 
-    def _wait(self, deadline: float, cancelled: Cancelled) -> None:
+    def _reserve(self, nic: Nic, key: LeaseKey, args: dict[str, str], fixed: t.Optional[Fixed]) -> Nic:
+        now = self._clock()
+        if nic.state is State.QUARANTINE and now - nic.since < self._settings.quarantine:
+            self.steals += 1
+            log.info("%s is taken after %.0f s of rest", nic.nic_id, now - nic.since)
+        whose = {"workload": fixed.workload if fixed else "", "keep": fixed.keep if fixed else 0.0}
+        lease = Lease(key.network, key.container_id, key.ifname, nic.nic_id, now, args=args)
+        changes = {"note": "", "prewarmed": False, **whose}
+        return self._table.apply([Move(nic, State.RESERVED, changes)], put=[lease])[0]
+
+    def _wait(self, place: _Place, deadline: float, cancelled: Cancelled) -> None:
         """Until something changes or a resting NIC may be taken; raises once waiting is over."""
         now = self._clock()
         if cancelled():
             raise PoolEmpty("the request was cancelled")
+        if place.refused:
+            raise place.refused
+        if place.waiter.address:
+            self._check_holder(place)
         if now >= deadline:
-            reason = self._trouble.message if self._trouble else "NICs are on their way"
-            if self._trouble and not self._trouble.transient:
-                raise self._trouble
-            raise PoolEmpty(f"no NIC became ready in time: {reason}")
+            raise self._why_empty(place)
         steals = [nic.since + self._settings.quarantine_min for nic in self._table.nics(State.QUARANTINE)]
         until = min([deadline, *(moment for moment in steals if moment > now)])
         self._wake()
         self._table.changed.wait(until - now)
+
+    def _check_holder(self, place: _Place) -> None:
+        """Raises `AddressHeld`."""
+        address = place.waiter.address
+        for nic in self._table.nics(State.HELD, State.RESERVED, State.IN_USE):
+            if nic.private_ip == address and nic.purpose == POOL:
+                lease = self._table.lease_of(nic.nic_id)
+                holder = str(lease.attachment) if lease else nic.workload
+                remedy = "" if lease else f", or release it: qingagent release {address}"
+                said = f"address {address} is held by {holder}: delete that pod first{remedy}"
+                raise AddressHeld(said, holder=holder)
+
+    def _why_empty(self, place: _Place) -> HostnicError:
+        concerned = [self._troubles[one] for one in (*place.waiter.vxnets, EVERYWHERE) if one in self._troubles]
+        trouble = concerned[0] if concerned else None
+        if trouble and not trouble.transient:
+            return trouble
+        return PoolEmpty(f"no NIC became ready in time: {trouble.message if trouble else 'NICs are on their way'}")
 
     def _end(self, key: LeaseKey, target: State, note: str) -> None:
         with self._table.lock:
@@ -215,11 +284,17 @@ class Pool:
             if nic is None or nic.state not in (State.RESERVED, State.IN_USE):
                 self._table.apply(drop=[lease])
                 return
-            if nic.state is State.IN_USE and target is State.READY:
-                target = State.QUARANTINE
-            self._table.apply([Move(nic, target, {"note": note})], drop=[lease])
-            self._uncleaned.add(nic.nic_id)
+            changes: dict[str, t.Any] = {"note": note}
+            if nic.keep and target is not State.BROKEN:
+                target, changes = State.HELD, {"note": f"kept for {nic.workload}"}
+            elif target is not State.BROKEN:
+                changes.update(workload="")
+                target = State.QUARANTINE if nic.state is State.IN_USE else target
+            self._table.apply([Move(nic, target, changes)], drop=[lease])
         self._wake()
+
+    def _is_clean(self, nic: Nic) -> bool:
+        return self._clean.get(nic.nic_id) == nic.since
 
     def _held(self, key: LeaseKey) -> Lease:
         lease = self._table.lease(key)
@@ -232,3 +307,15 @@ class Pool:
         if not nic:
             raise NotFound(f"the table has no NIC {nic_id}")
         return nic
+
+
+def netns_lease(netns_inode: int, ifname: str) -> LeaseKey:
+    """The attachment's stand-in for a NIC that was found in a netns, its journal lost."""
+    return LeaseKey("", f"netns-{netns_inode}", ifname)
+
+
+def _suits(place: _Place, nic: Nic) -> bool:
+    """A kept address goes to its workload alone, and to none that did not ask for it."""
+    if nic.state is State.HELD and (not place.waiter.address or nic.workload != place.workload):
+        return False
+    return place.waiter.accepts(nic)

@@ -6,7 +6,7 @@ from __future__ import annotations
 import typing as t
 from dataclasses import dataclass
 
-from .model import CloudNic, Intent, KnownVxnet, Lease, Link, Nic, PodLink, Record, Vxnet
+from .model import CloudNic, Fact, Intent, KnownVxnet, Lease, Link, Nic, PodLink, PodPlace, Record, Vxnet
 
 # Seconds of a clock that survives a restart of the process and never jumps: CLOCK_BOOTTIME on nodes.
 Clock = t.Callable[[], float]
@@ -78,6 +78,12 @@ class Links(t.Protocol):
     def host_gateway(self, mac: str, name: str, address: str) -> Link:
         """Configure a gateway NIC in the host's netns: name, address with prefix, sysctls, up. Idempotent."""
 
+    def in_netns(self, macs: t.Collection[str]) -> dict[str, PodPlace]:
+        """Where those of these MACs are that sit in any netns but the host's and parking; by permanent MAC first.
+
+        Slow (it visits every netns of the machine): for NICs that nothing else explains.
+        """
+
     def default_route_link(self) -> t.Optional[str]:
         """The MAC of the link that carries the host's default route."""
 
@@ -104,6 +110,7 @@ class Journal:
     leases: tuple[Lease, ...] = ()
     intents: tuple[Intent, ...] = ()
     vxnets: tuple[KnownVxnet, ...] = ()
+    facts: tuple[Fact, ...] = ()
 
 
 class Store(t.Protocol):
@@ -111,6 +118,9 @@ class Store(t.Protocol):
 
     def load(self) -> Journal:
         """What is there."""
+
+    def set_aside(self, why: str) -> None:
+        """Keep what is there under another name and begin anew, empty and unbound."""
 
     def bind(self, boot_id: str, instance_id: str) -> None:
         """Whose journal this is from now on."""

@@ -10,7 +10,7 @@ import typing as t
 from .errors import LinkFailed
 from .model import GATEWAY, Link, Nic
 from .pool import Pool
-from .ports import Links
+from .ports import Clock, Links
 from .states import State
 from .table import Move, Table
 
@@ -22,12 +22,13 @@ _PARKED = (
     State.ATTACHING,
     State.READY,
     State.QUARANTINE,
+    State.HELD,
     State.DRAINING,
     State.DETACHING,
     State.BROKEN,
 )
 # In these it must have a link, or it is broken.
-_NEEDS_LINK = (State.READY, State.QUARANTINE, State.DRAINING, State.GATEWAY)
+_NEEDS_LINK = (State.READY, State.QUARANTINE, State.HELD, State.DRAINING, State.GATEWAY)
 
 
 class Survey:
@@ -36,25 +37,47 @@ class Survey:
     Never asks the cloud, so that a NIC whose pod died is parked within milliseconds whatever the API does.
     """
 
-    def __init__(self, table: Table, links: Links, pool: Pool) -> None:
+    def __init__(self, table: Table, links: Links, pool: Pool, clock: Clock) -> None:
         self._table = table
         self._links = links
         self._pool = pool
+        self._clock = clock
         self._one_at_a_time = threading.Lock()
         self._missing: set[str] = set()
+        self._nowhere: set[str] = set()
 
     def run(self, starting: bool = False) -> dict[str, Link]:
         """Mend what can be mended; returns the links seen, by MAC. `starting`: no ADD or DEL is under way."""
         with self._one_at_a_time:
+            listed_at = self._clock()
             links = {link.mac: link for link in self._links.list()}
             for nic in self._table.nics():
                 link = links.get(nic.nic_id)
                 if link:
-                    links[nic.nic_id] = self._mended(nic, link, starting)
+                    links[nic.nic_id] = self._mended(nic, link, listed_at, starting)
             self._find_missing(links)
             for nic in self._pool.uncleaned():
                 self._clean(nic)
             return links
+
+    def find_lost(self, links: t.Mapping[str, Link]) -> frozenset[str]:
+        """Look into every netns for the NICs that no other netns explains; returns those that are in none of them.
+
+        Pods' NICs among them are broken and their leases over, once two looks have found them nowhere. Raises
+        `LinkFailed` where a netns could not be looked into.
+        """
+        with self._one_at_a_time:
+            looked_at = self._clock()
+            pods = [nic for nic in self._table.nics(State.RESERVED, State.IN_USE) if nic.nic_id not in links]
+            lost = [nic for nic in self._table.nics(State.BROKEN) if nic.nic_id not in links]
+            macs = [nic.nic_id for nic in (*pods, *lost)]
+            found = self._links.in_netns(macs) if macs else {}
+            nowhere = {mac for mac in macs if mac not in found}
+            for nic in pods:
+                if nic.nic_id in nowhere & self._nowhere:
+                    self._end_lease(nic, looked_at, returned=False, why="its link is nowhere")
+            self._nowhere = nowhere
+            return frozenset(nowhere)
 
     def _clean(self, nic: Nic) -> None:
         """Where the kernel refuses, the NIC rests on and is tried again."""
@@ -63,27 +86,32 @@ class Survey:
         except LinkFailed as error:
             log.warning("%s", error.message)
         else:
-            self._pool.cleaned(nic.nic_id)
+            self._pool.cleaned(nic)
 
-    def _mended(self, nic: Nic, link: Link, starting: bool) -> Link:
+    def _mended(self, nic: Nic, link: Link, listed_at: float, starting: bool) -> Link:
         """One link that the kernel will not move must not keep the others from their place."""
         try:
-            return self._seen(nic, link, starting)
+            return self._seen(nic, link, listed_at, starting)
         except LinkFailed as error:
             log.warning("%s", error.message)
             return link
 
-    def _seen(self, nic: Nic, link: Link, starting: bool) -> Link:
+    def _seen(self, nic: Nic, link: Link, listed_at: float, starting: bool) -> Link:
         """A NIC of the table has a link outside of pods."""
         in_place = link.place == "host" if nic.purpose == GATEWAY else link.place == "parking"
         if nic.state is State.IN_USE:
             # the listing may be older than the ADD: only a link that can be parked now has left its pod
             parked = self._park(link)
             if parked:
-                self._end_lease(nic, parked, "its netns is gone")
-        elif nic.state is State.RESERVED and (starting or link.place == "host"):  # an ADD never passes by the host
-            self._end_lease(nic, self._park(link), "its ADD was interrupted")
-        elif nic.state in _PARKED and not in_place:
+                self._end_lease(nic, listed_at, returned=True, why="its netns is gone")
+            return parked or link
+        if nic.state is State.RESERVED:
+            # an ADD never passes by the host, and at start none is under way
+            parked = self._park(link) if starting or link.place == "host" else None
+            if parked:
+                self._end_lease(nic, listed_at, returned=True, why="its ADD was interrupted")
+            return parked or link
+        if nic.state in _PARKED and not in_place:
             return self._park(link) or link
         return link
 
@@ -96,13 +124,15 @@ class Survey:
                 return None
             raise
 
-    def _end_lease(self, nic: Nic, parked: t.Optional[Link], why: str) -> None:
-        lease = self._table.lease_of(nic.nic_id)
-        if lease:
-            log.warning("%s is back, the lease of %s ends: %s", nic.nic_id, lease.attachment, why)
-            self._pool.release(lease.attachment, returned=parked is not None)
+    def _end_lease(self, nic: Nic, looked_at: float, returned: bool, why: str) -> None:
+        """Of the pod that the look was about; a lease that is younger belongs to another."""
+        with self._table.lock:
+            lease = self._table.lease_of(nic.nic_id)
+            if lease and lease.since <= looked_at and self._table.nic(nic.nic_id) == nic:
+                log.warning("%s: the lease of %s ends: %s", nic.nic_id, lease.attachment, why)
+                self._pool.release(lease.attachment, returned)
 
-    def _find_missing(self, links: dict[str, Link]) -> None:
+    def _find_missing(self, links: t.Mapping[str, Link]) -> None:
         """A NIC whose link is nowhere twice in a row is broken; once may be a move in between two listings."""
         missing = {nic.nic_id for nic in self._table.nics(*_NEEDS_LINK) if nic.nic_id not in links}
         for nic_id in missing & self._missing:

@@ -9,8 +9,8 @@ import typing as t
 from dataclasses import replace
 
 from . import states
-from .model import Intent, KnownVxnet, Lease, LeaseKey, Nic, Record
-from .ports import Clock, Store
+from .model import Fact, Intent, KnownVxnet, Lease, LeaseKey, Nic, Record
+from .ports import Clock, Journal, Store
 from .states import State
 
 log = logging.getLogger("hostnic.table")
@@ -42,25 +42,25 @@ class Table:
         self._leases: dict[LeaseKey, Lease] = {}
         self._intents: dict[str, Intent] = {}
         self._vxnets: dict[str, KnownVxnet] = {}
+        self._facts: dict[str, Fact] = {}
 
     def open(self, boot_id: str, instance_id: str) -> None:
-        """Load the journal. Another instance's is dropped (a cloned image); after a reboot no pod holds anything."""
+        """Load the journal. Another instance's is set aside (a cloned image); after a reboot no pod holds anything."""
         journal = self._store.load()
-        records: tuple[Record, ...] = (*journal.nics, *journal.leases, *journal.intents)
         if journal.binding[1] not in ("", instance_id):
-            log.warning("the journal belongs to %s, this is %s: starting empty", journal.binding[1], instance_id)
-            self._store.write(drop=records)
-            records = ()
-        elif journal.binding[0] not in ("", boot_id):
+            self._store.set_aside(f"of-{journal.binding[1]}")
+            journal = Journal(("", ""))
+        records: tuple[Record, ...] = (*journal.nics, *journal.leases, *journal.intents)
+        if journal.binding[0] not in ("", boot_id):
             now = self._clock()
             records = (
-                *(replace(nic, since=now, state=_after_reboot(nic.state)) for nic in journal.nics),
+                *(replace(nic, since=now, state=_after_reboot(nic.state), marked=0.0) for nic in journal.nics),
                 *(replace(intent, since=now) for intent in journal.intents),
             )
             self._store.write(put=records, drop=journal.leases)
         self._store.bind(boot_id, instance_id)
         with self.lock:
-            for record in (*records, *journal.vxnets):
+            for record in (*records, *journal.vxnets, *journal.facts):
                 self._remember(record)
 
     # -- reading: frozen records, safe to keep ------------------------------------------------------------------------
@@ -94,6 +94,12 @@ class Table:
     def vxnets(self) -> dict[str, KnownVxnet]:
         with self.lock:
             return dict(self._vxnets)
+
+    def fact(self, name: str) -> str:
+        """What was found out, "" for nothing."""
+        with self.lock:
+            known = self._facts.get(name)
+        return known.value if known else ""
 
     # -- writing: journal first, then memory, then whoever waits ------------------------------------------------------
 
@@ -136,29 +142,35 @@ class Table:
             log.info("%s %s > %s%s", nic.nic_id, source.state.value if source else "new", nic.state.value, note)
         return after
 
+    def amend(self, nic: Nic, **changes: t.Any) -> None:
+        """It stays in its state; a NIC that has left it meanwhile is left alone."""
+        with self.lock:
+            current = self._nics.get(nic.nic_id)
+            if current is not None and current.state is nic.state:
+                self.apply(put=[replace(current, **changes)])
+
     def retry(self, nic: Nic, note: str) -> None:
         """It stays where it is; what was wanted of it is tried again after a longer pause."""
-        self.apply(put=[replace(nic, attempts=nic.attempts + 1, since=self._clock(), note=note)])
+        self.amend(nic, attempts=nic.attempts + 1, since=self._clock(), note=note)
 
     def _remember(self, record: Record) -> None:
-        if isinstance(record, Nic):
-            self._nics[record.nic_id] = record
-        elif isinstance(record, Lease):
-            self._leases[record.attachment] = record
-        elif isinstance(record, Intent):
-            self._intents[record.intent_id] = record
-        else:
-            self._vxnets[record.vxnet_id] = record
+        kind, key = self._shelf(record)
+        kind[key] = record
 
     def _forget(self, record: Record) -> None:
+        kind, key = self._shelf(record)
+        kind.pop(key, None)
+
+    def _shelf(self, record: Record) -> tuple[dict[t.Any, t.Any], t.Any]:
         if isinstance(record, Nic):
-            self._nics.pop(record.nic_id, None)
-        elif isinstance(record, Lease):
-            self._leases.pop(record.attachment, None)
-        elif isinstance(record, Intent):
-            self._intents.pop(record.intent_id, None)
-        else:
-            self._vxnets.pop(record.vxnet_id, None)
+            return self._nics, record.nic_id
+        if isinstance(record, Lease):
+            return self._leases, record.attachment
+        if isinstance(record, Intent):
+            return self._intents, record.intent_id
+        if isinstance(record, KnownVxnet):
+            return self._vxnets, record.vxnet_id
+        return self._facts, record.name
 
 
 def _after_reboot(state: State) -> State:

@@ -25,7 +25,7 @@ class HostNetwork:
         """Raises `LinkFailed`. Doing it again changes nothing."""
         known = self._table.vxnets()
         pods = known.keys() & {*self._settings.vxnet, *(nic.vxnet_id for nic in self._table.nics())}
-        own = known.keys() & self._pool.own_vxnets()
+        own = self._pool.own_vxnets()
         gateways = self._table.nics(State.GATEWAY)
         self._nft.apply(
             Ruleset(

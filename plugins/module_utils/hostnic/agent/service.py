@@ -21,6 +21,7 @@ from ..net.links import KernelLinks
 from ..net.monitor import LinkMonitor
 from ..store.sqlite import SqliteStore
 from . import loops, questions, systemd
+from .degradation import Degradation
 from .network import HostNetwork
 from .server import Server, listen_at
 from .spool import Spool
@@ -55,6 +56,7 @@ def run(
         guard=ManagerGuard(),
         store=SqliteStore(settings.statedir),
         clock=wire.boottime,
+        level=Degradation(settings),
     )
     network = HostNetwork(settings, engine.table, engine.pool)
     network.apply()

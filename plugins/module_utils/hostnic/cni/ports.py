@@ -31,6 +31,12 @@ class NicPool(t.Protocol):
     def lease(self, key: LeaseKey) -> t.Optional[Lease]:
         """None where this attachment holds nothing."""
 
+    def found_in(self, netns_inode: int, ifname: str) -> t.Optional[Lease]:
+        """The stand-in for a lease that a lost journal has forgotten, of the NIC found in that netns."""
+
+    def take_over(self, lease: Lease, key: LeaseKey, args: dict[str, str]) -> None:
+        """The stand-in becomes this attachment's lease."""
+
     def nic(self, nic_id: str) -> t.Optional[Nic]:
         """None where it is not ours."""
 

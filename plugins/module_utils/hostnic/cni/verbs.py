@@ -58,6 +58,7 @@ class Verbs:
         pod's.
         """
         with self._attachments.hold(call.key, wait.deadline, wait.cancelled):
+            self._forgotten(call.key, call.args, netns)
             nic = self._standing(call.key, netns)
             if nic:
                 log.info("%s already has %s", call.key, nic.nic_id)
@@ -84,10 +85,11 @@ class Verbs:
         Raises `LinkFailed` with the lease kept, so that the runtime's next DEL goes on.
         """
         with self._attachments.hold(key, wait.deadline, wait.cancelled):
+            forgotten = self._forgotten(key, {}, netns)
             lease = self._pool.lease(key)
             if lease is None:
                 log.info("%s holds nothing", key)
-            elif asked_at and lease.since > asked_at:
+            elif asked_at and lease.since > asked_at and not forgotten:
                 log.warning("%s: a DEL from before the present lease is ignored", key)
             else:
                 returned = self._fetch(lease, netns)
@@ -132,6 +134,16 @@ class Verbs:
         log.warning("%s was added anew without a DEL: %s is taken back", key, nic.nic_id)
         self._pool.release(key, returned=True)
         return None
+
+    def _forgotten(self, key: LeaseKey, args: dict[str, str], netns: t.Optional[Netns]) -> bool:
+        """Whether it got the NIC that the agent found in this very netns after its journal was lost."""
+        found = None
+        if netns is not None and self._pool.lease(key) is None:
+            found = self._pool.found_in(netns.inode, key.ifname)
+        if found is not None:
+            log.warning("%s: the NIC %s found in its netns is its own", key, found.nic_id)
+            self._pool.take_over(found, key, args)
+        return found is not None
 
     def _fetch(self, lease: Lease, netns: t.Optional[Netns]) -> bool:
         """Whether the lease's link is back in parking; looks into `netns`, the host's and parking."""

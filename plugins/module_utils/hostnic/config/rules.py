@@ -7,7 +7,7 @@ import re
 import typing as t
 
 from ..errors import InvalidConfig
-from .settings import LOG_LEVELS, PLACEHOLDER_VXNET, POLICIES, Settings
+from .settings import DEGRADATIONS, LOG_LEVELS, PLACEHOLDER_VXNET, POLICIES, Settings
 
 _VXNET = re.compile(r"vxnet-[a-z0-9]+")
 _ZONE = re.compile(r"[a-z0-9][a-z0-9-]*")
@@ -50,6 +50,8 @@ def _words(settings: Settings) -> Problems:
         yield "policy", f"policy {settings.policy!r} is none of {', '.join(POLICIES)}"
     if settings.loglevel not in LOG_LEVELS:
         yield "loglevel", f"loglevel {settings.loglevel!r} is none of {', '.join(LOG_LEVELS)}"
+    if settings.degradation not in DEGRADATIONS:
+        yield "degradation", f"degradation {settings.degradation!r} is neither L0 nor L1 nor empty"
     if not _ZONE.fullmatch(settings.zone):
         yield "zone", f"zone {settings.zone!r} does not look like a zone, such as pek3a"
     if not _NAME.fullmatch(settings.gatewayns):

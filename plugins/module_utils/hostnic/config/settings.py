@@ -7,6 +7,7 @@ import typing as t
 from dataclasses import dataclass, field
 
 POLICIES: t.Final = ("FailRotate", "RoundRotate", "Random")
+DEGRADATIONS: t.Final = ("", "L0", "L1")
 LOG_LEVELS: t.Final = ("debug", "info", "warn", "error")
 PLACEHOLDER_VXNET: t.Final = "vxnet-xxxxxxx"
 
@@ -50,6 +51,8 @@ class Settings:
     # hostnic's users report 5 as working; the API documents no limit
     attach_chunk: int = _option(10, "attach-chunk", "NICs in one AttachNics or DetachNics", "int")
     api_rate: float = _option(5.0, "api-rate", "calls a second at most", "rate")
+    # a file does it without a restart: see the role's README
+    degradation: str = _option("", "degradation", "L0: change nothing in the cloud; L1: give nothing back; else empty")
 
     # -- places --
     manageaddr: str = _option("127.0.0.1:31081", "manageaddr", "address of health, metrics and introspection")

@@ -1,0 +1,99 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""NICs of our name that the journal does not hold: a lost answer's, made for us by someone else, or forgotten."""
+
+from __future__ import annotations
+
+import logging
+import typing as t
+from dataclasses import replace
+
+from .errors import HostnicError
+from .model import GATEWAY, POOL, CloudNic, Intent, Lease, Link, Nic, PodPlace
+from .parts import Parts
+from .pool import netns_lease
+from .settle import LINK_PATIENCE, VISIBLE
+from .states import State
+from .table import Move
+
+log = logging.getLogger("hostnic.adopt")
+
+
+class Adopter:
+    """`read_vxnets` makes sure that a vxnet is known before a NIC in it stands."""
+
+    def __init__(self, parts: Parts, read_vxnets: t.Callable[[t.Sequence[str]], object]) -> None:
+        self._parts = parts
+        self._read_vxnets = read_vxnets
+        self._first_seen: dict[str, float] = {}
+
+    def adopt(self, strangers: t.Sequence[CloudNic], links: t.Mapping[str, Link], thorough: bool) -> None:
+        """Take in what can be explained by now. `thorough`: also look into every netns for links that are missing."""
+        now = self._parts.clock()
+        self._first_seen = {nic.nic_id: self._first_seen.get(nic.nic_id, now) for nic in strangers}
+        ours = [nic for nic in strangers if nic.role != 1 and self._parts.purpose(nic)]
+        hidden = [nic for nic in ours if self._parts.here(nic) and nic.nic_id not in links]
+        places = self._parts.links.in_netns([nic.nic_id for nic in hidden]) if hidden and thorough else {}
+        for nic in ours:
+            try:
+                if not nic.attached:
+                    self._free(nic, now - self._first_seen[nic.nic_id])
+                elif self._parts.here(nic) and nic.nic_id in links:
+                    self._linked(nic, links[nic.nic_id])
+                elif nic.nic_id in places:
+                    self._in_pod(nic, places[nic.nic_id])
+                elif nic in hidden and thorough and now - self._first_seen[nic.nic_id] >= LINK_PATIENCE:
+                    self._enter(nic, State.BROKEN, "found attached under our name, its link nowhere")
+            except HostnicError as error:  # this one is tried again with the next look; the others go on
+                log.warning("%s", error.message)
+
+    def _free(self, cloud: CloudNic, known_for: float) -> None:
+        """At once where we have asked for it; else not before whoever is making it must be done."""
+        purpose = self._parts.purpose(cloud)
+        asked = [
+            intent
+            for intent in self._parts.table.intents("create")
+            if (intent.vxnet_id, intent.purpose) == (cloud.vxnet_id, purpose)
+        ]
+        if asked:
+            self._enter(cloud, State.DETACHED, "made by a call whose answer was lost", intent=asked[0])
+        elif known_for >= max(VISIBLE, 2 * self._parts.pool.demand.lead_time()):
+            self._enter(cloud, State.DETACHED, "found under our name", prewarmed=purpose == POOL)
+
+    def _linked(self, cloud: CloudNic, link: Link) -> None:
+        """On the host it was just attached for us; in parking it is ours since long, forgotten, and may need a rest."""
+        self._parts.protect(cloud.nic_id)
+        self._read_vxnets([cloud.vxnet_id])
+        if self._parts.purpose(cloud) == GATEWAY:
+            self._parts.cloud.allow_foreign_sources(cloud.nic_id)
+            self._parts.stand_gateway(self._nic(cloud, State.GATEWAY))
+            self._enter(cloud, State.GATEWAY, "found attached under our name")
+        else:
+            self._parts.links.park(cloud.nic_id)
+            state = State.QUARANTINE if link.place == "parking" else State.READY
+            self._enter(cloud, state, "found attached under our name", prewarmed=True)
+
+    def _in_pod(self, cloud: CloudNic, place: PodPlace) -> None:
+        """The pod lives, the journal has forgotten it: never handed out, and its DEL finds it by its netns."""
+        key = netns_lease(place.netns_inode, place.ifname)
+        now = self._parts.clock()
+        lease = Lease(
+            key.network, key.container_id, key.ifname, cloud.nic_id, now, place.netns_inode, place.ifindex
+        )  # fmt: skip
+        self._read_vxnets([cloud.vxnet_id])
+        nic = self._nic(cloud, State.IN_USE, note="found in a pod")
+        self._parts.table.apply([Move(nic, State.IN_USE)], put=[lease])
+
+    def _enter(
+        self, cloud: CloudNic, state: State, note: str, intent: t.Optional[Intent] = None, prewarmed: bool = False
+    ) -> None:
+        nic = self._nic(cloud, state, note=note, prewarmed=prewarmed)
+        left = intent.count - 1 if intent else 0
+        put = [replace(intent, count=left)] if intent and left else []
+        drop = [intent] if intent and not left else []
+        self._parts.table.apply([Move(nic, state)], put=put, drop=drop)
+
+    def _nic(self, cloud: CloudNic, state: State, **fields: t.Any) -> Nic:
+        now = self._parts.clock()
+        return Nic(
+            cloud.nic_id, cloud.vxnet_id, cloud.private_ip, state, now, self._parts.purpose(cloud), **fields
+        )  # fmt: skip

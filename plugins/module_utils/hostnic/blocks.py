@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the cloud has refused and is not asked for again for a while, with the reason for whoever waits."""
+
+from __future__ import annotations
+
+import logging
+import typing as t
+
+from .errors import HostnicError, QuotaExceeded
+from .pool import EVERYWHERE
+from .ports import Clock
+from .sizing import EVERY_VXNET
+
+log = logging.getLogger("hostnic.blocks")
+
+BLOCK: t.Final = 600.0  # s that a full vxnet or an exhausted quota is left alone
+BLOCK_DAY: t.Final = 3600.0  # s for what comes back with the next day
+
+
+class _Block(t.NamedTuple):
+    until: float
+    error: HostnicError
+
+
+class Blocks:
+    """Read from any thread; written by the reconciler's."""
+
+    def __init__(self, clock: Clock, limit: int) -> None:
+        self._clock = clock
+        self._blocked: t.Mapping[str, _Block] = {}
+        self._usual_limit = limit
+        self._limit = _Block(float("-inf"), HostnicError("")), limit
+
+    def block(self, vxnet_id: str, error: HostnicError) -> None:
+        """No new NICs there (or in `EVERY_VXNET`) for a while."""
+        seconds = BLOCK_DAY if error.details.get("scope") == "day" else BLOCK
+        log.warning("no new NICs in %s for %d s: %s", vxnet_id, seconds, error.message)
+        self._blocked = {**self._standing(), vxnet_id: _Block(self._clock() + seconds, error)}
+
+    def lower_limit(self, limit: int, error: QuotaExceeded) -> None:
+        """The instance takes no more NICs than these; perhaps more after a while."""
+        log.warning("%d NICs are all that this instance takes: %s", limit, error.message)
+        self._limit = _Block(self._clock() + BLOCK, error), limit
+
+    @property
+    def limit(self) -> int:
+        """NICs that the cloud attaches to this instance, the primary included."""
+        block, limit = self._limit
+        return limit if block.until > self._clock() else self._usual_limit
+
+    def blocked(self) -> frozenset[str]:
+        return frozenset(self._standing())
+
+    def troubles(self) -> dict[str, HostnicError]:
+        """For `Pool.report`."""
+        found = {EVERYWHERE if key == EVERY_VXNET else key: block.error for key, block in self._standing().items()}
+        block, _ = self._limit
+        if block.until > self._clock():
+            found.setdefault(EVERYWHERE, block.error)
+        return found
+
+    def ends_in(self) -> t.Optional[float]:
+        """Seconds until the first of them is over."""
+        now = self._clock()
+        ends = [block.until - now for block in (*self._standing().values(), self._limit[0]) if block.until > now]
+        return min(ends) if ends else None
+
+    def explain(self) -> list[dict[str, t.Any]]:
+        """JSON-ready; `for` in seconds."""
+        now = self._clock()
+        return [
+            {"vxnet": vxnet_id, "for": round(block.until - now), "why": block.error.message}
+            for vxnet_id, block in self._standing().items()
+        ]
+
+    def _standing(self) -> dict[str, _Block]:
+        now = self._clock()
+        return {vxnet_id: block for vxnet_id, block in self._blocked.items() if block.until > now}

@@ -1,0 +1,245 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""How many NICs the pool wants, where, and which bounds applied: the arithmetic beneath the plan. Pure."""
+
+from __future__ import annotations
+
+import math
+import typing as t
+from dataclasses import dataclass, field
+
+from .config import Settings
+from .model import GATEWAY, POOL, Intent, Nic, Waiter
+from .states import State
+
+EVERY_VXNET: t.Final = "any vxnet"  # among the blocked: nothing can be made anywhere
+NO_WRITES: t.Final = "L0"
+NO_RELEASES: t.Final = "L1"
+
+_LEAVING: t.Final = (State.DRAINING, State.DETACHING, State.DELETING)
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """All that the decision looks at. Times are seconds of the pool's clock."""
+
+    nics: tuple[Nic, ...]
+    waiting: tuple[Waiter, ...] = ()
+    creating: tuple[Intent, ...] = ()  # CreateNics without a known outcome: one at a time in a vxnet
+    vxnets: tuple[str, ...] = ()  # in the order of the policy
+    blocked: frozenset[str] = frozenset()  # vxnets in which no NIC can be made now, or EVERY_VXNET
+    homes: t.Mapping[str, str] = field(default_factory=dict)  # address that an ADD waits for ► the vxnet it lies in
+    gateways: frozenset[str] = frozenset()  # vxnets in which a gateway NIC is wanted
+    foreign: int = 1  # attached NICs that are not ours, the primary included
+    limit: int = 64  # NICs that the cloud attaches to an instance
+    rate: float = 0.0  # pods a second, 95th percentile
+    lead_time: float = 0.0  # seconds from CreateNics to a link, 95th percentile
+    tastes: tuple[tuple[tuple[str, ...], int], ...] = ()  # vxnets that recent pods accepted (none: any) ► how many pods
+    quiet_surplus: int = 0  # NICs that nobody has needed for idle-ttl
+    serial: bool = False  # the cloud runs one attach job at a time
+    chunk: int = 10  # NICs in one attach job
+    level: str = ""  # NO_WRITES, NO_RELEASES or nothing
+    draining: bool = False  # the whole pool is to go
+
+    def pool(self, *states: State) -> list[Nic]:
+        """NICs for pods in these states, all without; oldest in its state first."""
+        found = [nic for nic in self.nics if nic.purpose == POOL and (not states or nic.state in states)]
+        return sorted(found, key=lambda nic: nic.since)
+
+    def gateway_nics(self) -> list[Nic]:
+        """Oldest first, those on their way out left out."""
+        return sorted((n for n in self.nics if n.purpose == GATEWAY and not n.doomed), key=lambda nic: nic.since)
+
+    def open(self, vxnet_id: str) -> bool:
+        """Whether NICs may be asked for there: not blocked, and no CreateNics of unknown outcome."""
+        asked = {intent.vxnet_id for intent in self.creating}
+        return not self.blocked & {vxnet_id, EVERY_VXNET} and vxnet_id not in asked
+
+
+@dataclass(frozen=True)
+class Reasons:
+    """The numbers behind a plan, in the order of their dependence."""
+
+    used: int
+    waiting: int
+    ready: int
+    soon: int  # resting, but may be taken when there is nothing else
+    inflight: int
+    resting: int
+    held: int
+    broken: int
+    leaving: int
+    rate: float
+    lead_time: float
+    warm: int
+    foreign: int
+    gateways: int
+    limit: int
+    cap: int
+    want: int
+    grow: int
+    shrink: int
+    bounds: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Sized:
+    """`unmet`: waiting pods and places of the warm pool that no NIC is on its way to, as far as there is room for them.
+
+    `recall`: NICs on their way out that a waiting pod may have; `drain`: ready ones that are to go.
+    """
+
+    reasons: Reasons
+    unmet: tuple[Waiter, ...]
+    recall: tuple[Nic, ...]
+    drain: tuple[Nic, ...]
+
+
+class _Unit(t.NamedTuple):
+    """A NIC that is or will be there for a pod; `nic` None while only its CreateNics is known."""
+
+    vxnet_id: str
+    private_ip: str
+    nic: t.Optional[Nic] = None
+
+
+def size(snapshot: Snapshot, settings: Settings, now: float) -> Sized:
+    """The formula of the pool; what it works out is in the reasons."""
+    ready = snapshot.pool(State.READY)
+    resting = snapshot.pool(State.QUARANTINE)
+    soon = [nic for nic in resting if now - nic.since >= settings.quarantine_min]
+    coming = [*snapshot.pool(State.ATTACHING), *(nic for nic in snapshot.pool(State.DETACHED) if not nic.doomed)]
+    asked = [unit for intent in snapshot.creating if intent.purpose == POOL for unit in _units_of(intent)]
+    used = len(snapshot.pool(State.RESERVED, State.IN_USE))
+    leaving = len(snapshot.pool(*_LEAVING))
+    ours = len(snapshot.pool()) + len(asked)
+    bounds: list[str] = []
+
+    gateways = len(snapshot.gateways | {nic.vxnet_id for nic in snapshot.gateway_nics()})
+    cap = max(0, min(settings.max_nics, snapshot.limit - snapshot.foreign - gateways))
+    if cap < settings.max_nics:
+        bounds.append(f"the instance takes {snapshot.limit} NICs, {snapshot.foreign + gateways} are not for pods")
+    warm = 0 if snapshot.draining else warm_target(snapshot, settings, bounds)
+    waiting = len(snapshot.waiting)
+    want = min(cap, used + waiting + warm)
+    if want < used + waiting + warm:
+        bounds.append(f"the cap of {cap} NICs")
+
+    supply = [_Unit(nic.vxnet_id, nic.private_ip, nic) for nic in (*ready, *soon, *coming)] + asked
+    unmet_pods, supply = _matched(snapshot.waiting, supply)
+    drained = [_Unit(nic.vxnet_id, nic.private_ip, nic) for nic in snapshot.pool(State.DRAINING)]
+    unrecalled, kept = _matched(unmet_pods, drained)
+    recall = [unit.nic for unit in drained if unit not in kept and unit.nic]
+    places = max(0, want - used - waiting)  # at the cap, pods come before the warm pool
+    unmet_warm, spare = _matched(_warm_places(places, snapshot.tastes), supply)
+
+    room = max(0, cap - ours)
+    unmet = [*unrecalled, *unmet_warm]
+    able = [waiter for waiter in unmet if choice(snapshot, waiter)]
+    if len(able) < len(unmet):
+        bounds.append("vxnets that take no NICs now")
+    grow = able[:room]
+    spare_ready = [unit.nic for unit in spare if unit.nic and unit.nic.state is State.READY]
+    drain = _to_drain(snapshot, settings, ready, spare_ready, len(able) - room - leaving, leaving)
+    if snapshot.level:
+        bounds.append(_LEVELS[snapshot.level])
+    reasons = Reasons(
+        used=used,
+        waiting=waiting,
+        ready=len(ready),
+        soon=len(soon),
+        inflight=len(coming) + len(asked),
+        resting=len(resting),
+        held=len(snapshot.pool(State.HELD)),
+        broken=len(snapshot.pool(State.BROKEN)),
+        leaving=leaving,
+        rate=round(snapshot.rate, 3),
+        lead_time=round(snapshot.lead_time, 3),
+        warm=warm,
+        foreign=snapshot.foreign,
+        gateways=gateways,
+        limit=snapshot.limit,
+        cap=cap,
+        want=want,
+        grow=len(grow),
+        shrink=len(drain),
+        bounds=tuple(bounds),
+    )
+    return Sized(reasons, tuple(grow), tuple(recall), tuple(drain))
+
+
+def warm_target(snapshot: Snapshot, settings: Settings, bounds: list[str]) -> int:
+    """As many as pods ask for while a new NIC is on its way, between pool-low and pool-high."""
+    wished = math.ceil(snapshot.rate * snapshot.lead_time)
+    if wished < settings.pool_low:
+        bounds.append(f"pool-low {settings.pool_low}")
+    elif wished > settings.pool_high:
+        bounds.append(f"pool-high {settings.pool_high}")
+    return max(settings.pool_low, min(wished, settings.pool_high))
+
+
+def surplus(snapshot: Snapshot, settings: Settings, now: float) -> int:
+    """Ready NICs above pool-high that nobody has pre-warmed."""
+    kept = settings.prewarm_ttl
+    ready = [nic for nic in snapshot.pool(State.READY) if not (nic.prewarmed and now - nic.since < kept)]
+    return len(ready) - settings.pool_high
+
+
+_LEVELS: t.Final = {
+    NO_WRITES: "degradation L0: nothing is changed in the cloud",
+    NO_RELEASES: "degradation L1: nothing is given back to the cloud",
+}
+
+
+def _units_of(intent: Intent) -> list[_Unit]:
+    addresses = intent.private_ips or ("",) * intent.count
+    return [_Unit(intent.vxnet_id, address) for address in addresses]
+
+
+def _warm_places(warm: int, tastes: t.Sequence[tuple[tuple[str, ...], int]]) -> list[Waiter]:
+    """The warm pool's places, shared out as recent pods chose their vxnets."""
+    total = sum(count for _, count in tastes)
+    places: list[Waiter] = []
+    for vxnets, count in sorted(tastes, key=lambda taste: -taste[1]):
+        share = min(warm - len(places), math.ceil(warm * count / total))
+        places += [Waiter(vxnets)] * share
+    return places + [Waiter()] * (warm - len(places))
+
+
+def _matched(waiters: t.Sequence[Waiter], units: t.Sequence[_Unit]) -> tuple[list[Waiter], list[_Unit]]:
+    """Who gets none of the units, and the units that are left; the most particular choose first."""
+    left, unmet = list(units), []
+    for waiter in sorted(waiters, key=lambda one: (not one.address, not one.vxnets, len(one.vxnets))):
+        unit = next((unit for unit in left if _fits(waiter, unit)), None)
+        if unit is None:
+            unmet.append(waiter)
+        else:
+            left.remove(unit)
+    return unmet, left
+
+
+def _fits(waiter: Waiter, unit: _Unit) -> bool:
+    return (not waiter.vxnets or unit.vxnet_id in waiter.vxnets) and waiter.address in ("", unit.private_ip)
+
+
+def choice(snapshot: Snapshot, waiter: Waiter) -> t.Optional[str]:
+    """The vxnet in which a NIC for it may be asked for now."""
+    if waiter.address:
+        home = snapshot.homes.get(waiter.address)
+        return home if home and snapshot.open(home) else None
+    return next((vxnet_id for vxnet_id in waiter.vxnets or snapshot.vxnets if snapshot.open(vxnet_id)), None)
+
+
+def _to_drain(
+    snapshot: Snapshot, settings: Settings, ready: list[Nic], spare: list[Nic], lacking: int, leaving: int
+) -> list[Nic]:
+    """All of them, those in the way of pods that want another vxnet, or a batch that nobody has needed for long."""
+    if snapshot.draining:
+        return ready
+    if lacking > 0:
+        return spare[:lacking]
+    if leaving:
+        return []
+    configured = [nic for nic in spare if nic.vxnet_id in snapshot.vxnets]
+    idle = [nic for nic in spare if nic not in configured] + configured
+    idle = [nic for nic in idle if not nic.prewarmed]
+    return idle[: min(snapshot.quiet_surplus, settings.attach_chunk)]
