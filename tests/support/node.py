@@ -8,7 +8,7 @@ from pathlib import Path
 
 import yaml
 
-from hostnic.agent.loops import COALESCE, follow_links
+from hostnic.agent.loops import follow_links
 from hostnic.cloud.build import connect
 from hostnic.cloud.limiter import RateLimiter
 from hostnic.config import Settings
@@ -16,6 +16,7 @@ from hostnic.engine import Engine
 from hostnic.errors import PoolEmpty
 from hostnic.model import LeaseKey, Nic, PodLink
 from hostnic.ports import Store
+from hostnic.reconcile import COALESCE
 from hostnic.states import State
 from hostnic.store.memory import MemoryStore
 from tests.emulator import Emulator, ManualClock

@@ -46,7 +46,8 @@ def test_every_option_from_everywhere(option: t.Any, tmp_path: Path) -> None:
     text, value = {
         "pool-low": ("2", 2), "pool-high": ("7", 7), "max-nics": ("40", 40), "attach-chunk": ("5", 5),
         "api-rate": ("2.5/s", 2.5), "quarantine-min": ("1s", 1.0), "vxnet": ("vxnet-b", ("vxnet-b",)),
-        "policy": ("Random",) * 2, "degradation": ("L1",) * 2, "loglevel": ("debug", "debug"), "bindaddr": ("127.0.0.1:99",) * 2,
+        "policy": ("Random",) * 2, "degradation": ("L1",) * 2, "loglevel": ("debug",) * 2,
+        "bindaddr": ("127.0.0.1:99",) * 2,
         "manageaddr": ("127.0.0.1:98",) * 2, "zone": ("ap2a",) * 2, "gatewayns": ("gw",) * 2, "iface": ("ens3",) * 2,
     }.get(key, ("90s", 90.0) if kind == "duration" else ("/some/where",) * 2)  # fmt: skip
     given = {} if key == "vxnet" else VXNET

@@ -135,11 +135,11 @@ def _creates(snapshot: Snapshot, sized: Sized) -> t.Iterator[Create]:
     counts: Counter[str] = Counter()
     addresses: dict[str, set[str]] = {}
     for waiter in sized.unmet:
-        vxnet_id = choice(snapshot, waiter)
-        if vxnet_id and waiter.address:
-            addresses.setdefault(vxnet_id, set()).add(waiter.address)
-        elif vxnet_id:
-            counts[vxnet_id] += 1
+        chosen = choice(snapshot, waiter)
+        if chosen and waiter.address:
+            addresses.setdefault(chosen, set()).add(waiter.address)
+        elif chosen:
+            counts[chosen] += 1
     for home, wanted in addresses.items():
         yield Create(home, len(wanted), private_ips=tuple(sorted(wanted)))
     for home, count in counts.items():

@@ -17,10 +17,13 @@ from ..errors import HostnicError
 from ..net import named
 from . import questions, service
 
+log = logging.getLogger("hostnic.agent")
+
 DESCRIPTION: t.Final = (
     "QingCloud container networking agent is a daemon process which allocates and recollects nics resources."
 )
 SOCKET: t.Final = "/run/qingagent/qingagent.sock"
+CONFIGURATION: t.Final = Path("/etc/qingagent")
 LOG_FORMAT: t.Final = "%(levelname)s %(name)s: %(message)s"
 LEVELS: t.Final = {"debug": logging.DEBUG, "info": logging.INFO, "warn": logging.WARNING, "error": logging.ERROR}
 
@@ -52,7 +55,8 @@ def _parser() -> argparse.ArgumentParser:
                                default=argparse.SUPPRESS, help=text)  # fmt: skip
     start.set_defaults(run=_start)
 
-    commands.add_parser("parking", help="make the netns in which ready NICs wait").set_defaults(run=_parking)
+    parking = commands.add_parser("parking", parents=[common], help="make the netns in which ready NICs wait")
+    parking.set_defaults(run=_parking)
     commands.add_parser("version", help="print the version and the digest of the package").set_defaults(run=_version)
     for name, text in questions.QUESTIONS.items():
         question = commands.add_parser(name, help=text)
@@ -71,8 +75,14 @@ def _start(arguments: argparse.Namespace) -> None:
     service.run(settings, origins, config.instance_id(), os.environ)
 
 
-def _parking(_: argparse.Namespace) -> None:
+def _parking(arguments: argparse.Namespace) -> None:
     named.make(service.PARKING)
+    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format=LOG_FORMAT)
+    try:
+        settings, _ = config.load({}, os.environ, CONFIGURATION, arguments.config)
+        service.guard_early(settings.statedir)
+    except HostnicError as error:  # the netns stands, and the agent guards the NICs once it runs
+        log.warning("network managers are not told of pods' NICs yet: %s", error.message)
 
 
 def _version(_: argparse.Namespace) -> None:

@@ -19,7 +19,7 @@ from ..engine import Engine
 from ..net.guard import ManagerGuard
 from ..net.links import KernelLinks
 from ..net.monitor import LinkMonitor
-from ..store.sqlite import SqliteStore
+from ..store.sqlite import FILE, SqliteStore
 from . import loops, questions, systemd
 from .degradation import Degradation
 from .network import HostNetwork
@@ -31,6 +31,17 @@ log = logging.getLogger("hostnic.agent")
 PARKING: t.Final = "/run/netns/qingagent"
 GRACE: t.Final = 10.0  # s that running requests get when the agent stops
 TICK: t.Final = 5.0  # s between signs of life where systemd asks for none
+
+
+def guard_early(statedir: str) -> None:
+    """Tell the host's network managers of the journal's NICs, before they see them. Raises `StoreFailed`."""
+    if not (Path(statedir) / FILE).exists():
+        return
+    store = SqliteStore(statedir)
+    try:
+        ManagerGuard().protect(nic.nic_id for nic in store.load().nics)
+    finally:
+        store.close()
 
 
 def run(
