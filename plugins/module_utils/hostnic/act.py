@@ -37,6 +37,7 @@ class Actor:
         self._blocks = blocks
         self._observer = observer
         self._long_lists = True  # until the cloud has refused one
+        self._refusals = 0  # attaches in a row
         self.cursor = policy.start(parts.instance_id, len(parts.settings.vxnet))
         self._actions: t.Mapping[type, t.Callable[[t.Any], None]] = {
             planning.Create: self._create,
@@ -178,9 +179,13 @@ class Actor:
                 raise
             log.warning("the cloud refused to %s %s: %s", action, ", ".join(ids), error.message)
             self._long_lists = self._long_lists and not too_long
-            if action == "attach" and len(ids) == 1 and not crowded:
-                self._not_attached(ids[0], error)
+            if action == "attach" and not crowded:
+                self._refusals += 1
+                if len(ids) == 1:
+                    self._not_attached(ids[0], error)
             return
+        if action == "attach":
+            self._refusals = 0
         self._table.apply(put=[replace(intent, job_id=job_id)] if job_id else [], drop=[] if job_id else [intent])
 
     def _not_attached(self, nic_id: str, error: HostnicError) -> None:
@@ -191,7 +196,8 @@ class Actor:
             self._blocks.lower_limit(len(attached) + (self._observer.foreign or 0), error)
         elif nic and nic.attempts >= ATTACH_TRIES:
             self._table.amend(nic, doomed=True)
-            self._blocks.block(EVERY_VXNET, error)
+            if self._refusals > ATTACH_TRIES:  # not this one's fault: more NICs would only be refused too
+                self._blocks.block(EVERY_VXNET, error)
 
     def _amend(self, nic_ids: t.Sequence[str], **changes: t.Any) -> None:
         for nic in filter(None, map(self._table.nic, nic_ids)):

@@ -14,7 +14,7 @@ from .sizing import EVERY_VXNET
 log = logging.getLogger("hostnic.blocks")
 
 BLOCK: t.Final = 600.0  # s that a full vxnet or an exhausted quota is left alone
-BLOCK_DAY: t.Final = 3600.0  # s for what comes back with the next day
+BLOCK_LONG: t.Final = 3600.0  # s for what comes back with the next day, or with another type of instance
 
 
 class _Block(t.NamedTuple):
@@ -33,14 +33,14 @@ class Blocks:
 
     def block(self, vxnet_id: str, error: HostnicError) -> None:
         """No new NICs there (or in `EVERY_VXNET`) for a while."""
-        seconds = BLOCK_DAY if error.details.get("scope") == "day" else BLOCK
+        seconds = BLOCK_LONG if error.details.get("scope") == "day" else BLOCK
         log.warning("no new NICs in %s for %d s: %s", vxnet_id, seconds, error.message)
         self._blocked = {**self._standing(), vxnet_id: _Block(self._clock() + seconds, error)}
 
     def lower_limit(self, limit: int, error: QuotaExceeded) -> None:
         """The instance takes no more NICs than these; perhaps more after a while."""
         log.warning("%d NICs are all that this instance takes: %s", limit, error.message)
-        self._limit = _Block(self._clock() + BLOCK, error), limit
+        self._limit = _Block(self._clock() + BLOCK_LONG, error), limit
 
     @property
     def limit(self) -> int:

@@ -8,7 +8,7 @@ import typing as t
 from dataclasses import replace
 
 from .adopt import Adopter
-from .errors import Denied, LinkFailed, Unreachable
+from .errors import Denied, HostnicError, LinkFailed, Unreachable
 from .model import GATEWAY, POOL, CloudNic, Intent, KnownVxnet, Link, Nic, Vxnet
 from .parts import Parts, in_place
 from .settle import ATTACH_TRIES, JOB_PATIENCE, VISIBLE, Witness, settle
@@ -85,8 +85,8 @@ class Observer:
                 self._settle(nic, seen.get(nic.nic_id), links, live)
                 if nic.state is State.GATEWAY:
                     self._parts.stand_gateway(nic)
-            except LinkFailed as error:  # this one is tried again with the next look; the others go on
-                log.warning("%s", error.message)
+            except HostnicError as error:  # this one is tried again with the next look; the others go on
+                log.warning("%s: %s", nic.nic_id, error.message)
         strangers = [nic for nic in seen.values() if not self._table.nic(nic.nic_id)]
         self._adopter.adopt(strangers, links, thorough=around)
         self._close_intents()
@@ -139,7 +139,13 @@ class Observer:
     def _serves(self, nic: CloudNic, links: t.Mapping[str, Link]) -> bool:
         """Whether the host has configured this NIC, which is not ours, with its address."""
         link = links.get(nic.nic_id)
-        return bool(link and link.place == "host" and self._parts.links.address_of(link.name) == nic.private_ip)
+        if link is None or link.place != "host":
+            return False
+        try:
+            return self._parts.links.address_of(link.name) == nic.private_ip
+        except LinkFailed as error:
+            log.warning("%s", error.message)
+            return False
 
     def _live_jobs(self) -> frozenset[str]:
         jobs = self._parts.cloud.describe_jobs([one.job_id for one in self._table.intents() if one.job_id])

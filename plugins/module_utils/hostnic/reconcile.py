@@ -77,14 +77,23 @@ class Reconciler:
         self._refuse_homeless()
         snapshot = self._snapshot(measure=True)
         actions = planning.plan(snapshot, self._parts.settings, self._parts.clock()).actions
+        self._do(actions)
+        self._pace.succeeded()
+        self._tell(None)
+        return COALESCE if actions else self._pause(snapshot)
+
+    def _do(self, actions: t.Iterable[planning.Action]) -> None:
+        """All of them: what one vxnet or NIC is too busy for must not hold up the others."""
+        busy: t.Optional[Busy] = None
         for action in actions:
             try:
                 self._actor.do(action)
             except IllegalTransition as raced:  # a pod was faster than the plan
                 log.debug("%s", raced.message)
-        self._pace.succeeded()
-        self._tell(None)
-        return COALESCE if actions else self._pause(snapshot)
+            except Busy as error:
+                busy = busy or error
+        if busy:
+            raise busy
 
     def _snapshot(self, measure: bool = False) -> Snapshot:
         """`measure`: the reconciler's own, which ends periods of surplus."""

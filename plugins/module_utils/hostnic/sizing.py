@@ -225,7 +225,8 @@ def choice(snapshot: Snapshot, waiter: Waiter) -> t.Optional[str]:
     """The vxnet in which a NIC for it may be asked for now."""
     if waiter.address:
         home = snapshot.homes.get(waiter.address)
-        return home if home and snapshot.open(home) else None
+        taken = any(nic.private_ip == waiter.address for nic in snapshot.nics)  # it rests, or is about to go
+        return home if home and snapshot.open(home) and not taken else None
     return next((vxnet_id for vxnet_id in waiter.vxnets or snapshot.vxnets if snapshot.open(vxnet_id)), None)
 
 
