@@ -76,11 +76,16 @@ class Reconciler:
             self._observer.look(links)
         self._refuse_homeless()
         snapshot = self._snapshot(measure=True)
-        actions = planning.plan(snapshot, self._parts.settings, self._parts.clock()).actions
+        actions = self._planned(snapshot)
         self._do(actions)
+        if any(isinstance(action, planning.Create) for action in actions):
+            self._do(self._planned(self._snapshot()))  # what was just made is attached at once
         self._pace.succeeded()
         self._tell(None)
         return COALESCE if actions else self._pause(snapshot)
+
+    def _planned(self, snapshot: Snapshot) -> tuple[planning.Action, ...]:
+        return planning.plan(snapshot, self._parts.settings, self._parts.clock()).actions
 
     def _do(self, actions: t.Iterable[planning.Action]) -> None:
         """All of them: what one vxnet or NIC is too busy for must not hold up the others."""
