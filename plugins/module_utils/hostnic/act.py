@@ -98,7 +98,7 @@ class Actor:
         now = self._parts.clock()
         nics = [Nic(c.nic_id, action.vxnet_id, c.private_ip, State.DETACHED, now, action.purpose) for c in made]
         self._table.apply([Move(nic, State.DETACHED) for nic in nics], drop=[intent], durable=True)
-        self._parts.pool.demand.born((nic.nic_id for nic in nics), intent.since)
+        self._parts.pool.demand.made((nic.nic_id for nic in nics), now - intent.since)
         self.cursor = policy.advance(self._parts.settings.policy, self.cursor, failed=False)
         return None
 
@@ -186,14 +186,16 @@ class Actor:
             return
         if action == "attach":
             self._refusals = 0
+            self._parts.pool.demand.sent(ids, intent.since)
         self._table.apply(put=[replace(intent, job_id=job_id)] if job_id else [], drop=[] if job_id else [intent])
 
     def _not_attached(self, nic_id: str, error: HostnicError) -> None:
         """One that was refused alone, for a reason of its own or of the instance's."""
         nic = self._table.nic(nic_id)
         if isinstance(error, QuotaExceeded) and error.details.get("scope") == "instance":
-            attached = [n for n in self._table.nics() if n.state not in (State.DETACHED, State.DELETING)]
-            self._blocks.lower_limit(len(attached) + (self._observer.foreign or 0), error)
+            attached = {one.nic_id for one in self._parts.cloud.describe_nics(instance_id=self._parts.instance_id)}
+            coming = {one.nic_id for one in self._table.nics(State.ATTACHING)}
+            self._blocks.lower_limit(len(attached | coming), error)
         elif nic and nic.attempts >= ATTACH_TRIES:
             self._table.amend(nic, doomed=True)
             if self._refusals > ATTACH_TRIES:  # not this one's fault: more NICs would only be refused too

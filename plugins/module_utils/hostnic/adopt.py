@@ -7,11 +7,12 @@ import logging
 import typing as t
 from dataclasses import replace
 
-from .errors import HostnicError
+from .errors import HostnicError, LinkFailed
 from .model import GATEWAY, POOL, CloudNic, Intent, Lease, Link, Nic, PodPlace
 from .parts import Parts
 from .pool import netns_lease
 from .settle import LINK_PATIENCE, VISIBLE
+from .sizing import NO_WRITES
 from .states import State
 from .table import Move
 
@@ -25,14 +26,24 @@ class Adopter:
         self._parts = parts
         self._read_vxnets = read_vxnets
         self._first_seen: dict[str, float] = {}
+        self._awaited: frozenset[str] = frozenset()
 
     def adopt(self, strangers: t.Sequence[CloudNic], links: t.Mapping[str, Link], thorough: bool) -> None:
         """Take in what can be explained by now. `thorough`: also look into every netns for links that are missing."""
         now = self._parts.clock()
-        self._first_seen = {nic.nic_id: self._first_seen.get(nic.nic_id, now) for nic in strangers}
+        before = self._first_seen
+        self._first_seen = {} if thorough else dict(before)  # other looks do not show every stranger
+        self._first_seen.update((nic.nic_id, before.get(nic.nic_id, now)) for nic in strangers)
         ours = [nic for nic in strangers if nic.role != 1 and self._parts.purpose(nic)]
+        self._awaited = frozenset(map(self._parts.purpose, ours))
         hidden = [nic for nic in ours if self._parts.here(nic) and nic.nic_id not in links]
-        places = self._parts.links.in_netns([nic.nic_id for nic in hidden]) if hidden and thorough else {}
+        places: t.Mapping[str, PodPlace] = {}
+        if hidden and thorough:
+            try:
+                places = self._parts.links.in_netns([nic.nic_id for nic in hidden])
+            except LinkFailed as error:  # unknown means leave alone
+                log.warning("%s", error.message)
+                ours = [nic for nic in ours if nic not in hidden]
         for nic in ours:
             try:
                 if not nic.attached:
@@ -45,6 +56,10 @@ class Adopter:
                     self._enter(nic, State.BROKEN, "found attached under our name, its link nowhere")
             except HostnicError as error:  # this one is tried again with the next look; the others go on
                 log.warning("%s", error.message)
+
+    def awaits(self, purpose: str) -> bool:
+        """Whether such NICs were there at the last look, not explained yet."""
+        return purpose in self._awaited
 
     def _free(self, cloud: CloudNic, known_for: float) -> None:
         """At once where we have asked for it; else not before whoever is making it must be done."""
@@ -64,6 +79,8 @@ class Adopter:
         self._parts.protect(cloud.nic_id)
         self._read_vxnets([cloud.vxnet_id])
         if self._parts.purpose(cloud) == GATEWAY:
+            if self._parts.level() == NO_WRITES:
+                return
             self._parts.cloud.allow_foreign_sources(cloud.nic_id)
             self._parts.stand_gateway(self._nic(cloud, State.GATEWAY))
             self._enter(cloud, State.GATEWAY, "found attached under our name")

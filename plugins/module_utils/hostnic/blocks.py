@@ -14,7 +14,8 @@ from .sizing import EVERY_VXNET
 log = logging.getLogger("hostnic.blocks")
 
 BLOCK: t.Final = 600.0  # s that a full vxnet or an exhausted quota is left alone
-BLOCK_LONG: t.Final = 3600.0  # s for what comes back with the next day, or with another type of instance
+BLOCK_DAY: t.Final = 3600.0  # s for what comes back with the next day
+LIMIT_LONGEST: t.Final = 86400.0  # s for which the limit of an instance is believed at most
 
 
 class _Block(t.NamedTuple):
@@ -30,17 +31,20 @@ class Blocks:
         self._blocked: t.Mapping[str, _Block] = {}
         self._usual_limit = limit
         self._limit = _Block(float("-inf"), HostnicError("")), limit
+        self._limit_pause = BLOCK
 
     def block(self, vxnet_id: str, error: HostnicError) -> None:
         """No new NICs there (or in `EVERY_VXNET`) for a while."""
-        seconds = BLOCK_LONG if error.details.get("scope") == "day" else BLOCK
+        seconds = BLOCK_DAY if error.details.get("scope") == "day" else BLOCK
         log.warning("no new NICs in %s for %d s: %s", vxnet_id, seconds, error.message)
         self._blocked = {**self._standing(), vxnet_id: _Block(self._clock() + seconds, error)}
 
     def lower_limit(self, limit: int, error: QuotaExceeded) -> None:
-        """The instance takes no more NICs than these; perhaps more after a while."""
+        """The instance takes no more NICs than these; found again and again, it is believed for longer and longer."""
+        same = limit == self._limit[1]
+        self._limit_pause = min(2 * self._limit_pause, LIMIT_LONGEST) if same else BLOCK
         log.warning("%d NICs are all that this instance takes: %s", limit, error.message)
-        self._limit = _Block(self._clock() + BLOCK_LONG, error), limit
+        self._limit = _Block(self._clock() + self._limit_pause, error), limit
 
     @property
     def limit(self) -> int:

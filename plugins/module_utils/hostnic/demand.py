@@ -12,7 +12,7 @@ from collections import Counter, deque
 
 BUCKET: t.Final = 5.0  # s over which arrivals are counted
 WINDOW: t.Final = 120  # buckets that are remembered: ten minutes
-FIRST: t.Final = 12  # buckets that a young process counts at least, so that its first pod is no trend
+FIRST: t.Final = 20  # buckets that a young process counts at least, so that its first burst is no trend
 LEADS: t.Final = 100  # lead times that are remembered
 Taste = tuple[str, ...]  # the vxnets that a pod accepts, none for any
 USUAL_LEAD: t.Final = 5.0  # s from CreateNics to a link, before one was measured: 4 to 5 s by hostnic's own log
@@ -24,7 +24,8 @@ class Demand:
     def __init__(self, started: float) -> None:
         self._started = started
         self._arrivals: deque[tuple[int, Counter[Taste]]] = deque()  # number of the bucket, what pods accepted
-        self._born: dict[str, float] = {}
+        self._making: dict[str, float] = {}  # NICs of this process ► seconds of their CreateNics
+        self._sent: dict[str, float] = {}
         self._leads: deque[float] = deque(maxlen=LEADS)
         self._surplus: t.Optional[tuple[float, int]] = None  # since when, and the least of it since then
 
@@ -50,15 +51,24 @@ class Demand:
         total: Counter[Taste] = sum((tastes for _, tastes in self._arrivals), Counter())
         return tuple(sorted(total.items()))
 
-    def born(self, nic_ids: t.Iterable[str], since: float) -> None:
-        """They were asked for at `since`."""
-        self._born.update(dict.fromkeys(nic_ids, since))
+    def made(self, nic_ids: t.Iterable[str], seconds: float) -> None:
+        """CreateNics took so long."""
+        self._making.update(dict.fromkeys(nic_ids, seconds))
+
+    def sent(self, nic_ids: t.Iterable[str], now: float) -> None:
+        """AttachNics; what a NIC waited in between is not the cloud's time."""
+        self._sent.update((nic_id, now) for nic_id in nic_ids if nic_id in self._making)
 
     def ready(self, nic_id: str, now: float) -> None:
         """Its link is there; counts only for NICs that this process has made."""
-        since = self._born.pop(nic_id, None)
-        if since is not None:
-            self._leads.append(now - since)
+        making, sent = self._making.pop(nic_id, None), self._sent.pop(nic_id, None)
+        if making is not None and sent is not None:
+            self._leads.append(making + now - sent)
+
+    def disturbed(self) -> None:
+        """The cloud failed: what is on its way tells nothing about the usual time."""
+        self._making.clear()
+        self._sent.clear()
 
     def lead_time(self) -> float:
         """The 95th percentile, in seconds."""
@@ -87,4 +97,4 @@ class Demand:
 
 def percentile(values: t.Sequence[float], share: float) -> float:
     """The smallest value that so great a share does not exceed; 0.0 of nothing."""
-    return sorted(values)[math.ceil(share * len(values)) - 1] if values else 0.0
+    return sorted(values)[math.ceil(share * len(values) - 1e-9) - 1] if values else 0.0

@@ -32,15 +32,18 @@ class Engine:
         dice: t.Callable[[], float] = random.random,
         level: t.Optional[t.Callable[[], str]] = None,
     ) -> None:
-        """`level`: see `Reconciler`; the settings' own where nothing else tells."""
+        """`level`: see `Parts`; the settings' own where nothing else tells."""
         self.wake = threading.Event()
         self._store = store
         self.table = Table(store, clock)
         self.table.open(boot_id, instance_id)
         self.pool = Pool(settings, self.table, links, clock, self.wake.set)
         self.survey = Survey(self.table, links, self.pool, clock)
-        parts = Parts(settings, instance_id, cloud, links, guard, self.table, self.pool, self.survey, clock, dice)
-        self.reconciler = Reconciler(parts, level or (lambda: settings.degradation))
+        parts = Parts(
+            settings, instance_id, cloud, links, guard, self.table, self.pool, self.survey, clock, dice,
+            level or (lambda: settings.degradation),
+        )  # fmt: skip
+        self.reconciler = Reconciler(parts)
         parts.protect()
         self.survey.run(starting=True)
 

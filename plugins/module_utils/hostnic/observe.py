@@ -19,6 +19,7 @@ log = logging.getLogger("hostnic.observe")
 
 POLL: t.Final = 4.0  # s between looks while something is under way; link events come sooner
 GATHER: t.Final = 1.0  # s in which the links of one attach job are awaited before the cloud is asked about them
+GATEWAYS_EVERY: t.Final = 10  # looks around, where no gateway NIC is wanted or known
 QUIET_LIMIT: t.Final = 120.0  # s, the longest pause between looks when nothing changes
 
 
@@ -31,6 +32,7 @@ class Observer:
         self._adopter = Adopter(parts, self.read_vxnets)
         self._looked_at = float("-inf")
         self._looked_around_at = float("-inf")
+        self._arounds = 0
         self._interval = parts.settings.reconcile_interval
         self._poll = POLL
         self._before: object = None  # the table at the last look
@@ -65,7 +67,8 @@ class Observer:
         busy = attaching or self._table.nics(State.DETACHING, State.DELETING) or self._table.intents()
         moments = [self._looked_around_at + self._interval]
         if arrived:
-            moments.append(self._looked_at + (0.0 if len(arrived) == len(attaching) else GATHER))
+            at_once = len(arrived) == len(attaching) or self._parts.pool.waiting()
+            moments.append(self._looked_at + (0.0 if at_once else GATHER))
         if busy:
             moments.append(self._looked_at + self._poll)
         return max(0.0, min(moments) - self._parts.clock())
@@ -120,8 +123,9 @@ class Observer:
             self._know_hosts_own(attached, links)
             found += [nic for nic in attached if self._parts.purpose(nic)]
         asked = {intent.purpose for intent in self._table.intents("create")}
-        first = self._looked_around_at == float("-inf")
-        wanted = {POOL, *([GATEWAY] if first or self._parts.pool.gateways() else [])} if around else asked
+        gateways = self._arounds % GATEWAYS_EVERY == 0 or self._parts.pool.gateways() or self._adopter.awaits(GATEWAY)
+        wanted = {POOL, *([GATEWAY] if gateways else [])} if around else asked
+        self._arounds += around
         for purpose in sorted(wanted):
             found += cloud.describe_nics(name=names[purpose])
         seen = {nic.nic_id for nic in found}
@@ -129,7 +133,8 @@ class Observer:
 
     def _know_hosts_own(self, attached: t.Sequence[CloudNic], links: t.Mapping[str, Link]) -> None:
         """Count what is not ours, and remember in which vxnets the host has an address of its own."""
-        own = [nic for nic in attached if nic.role == 1 or not self._parts.purpose(nic)]
+        ours = {nic.nic_id for nic in attached if self._parts.purpose(nic) or self._table.nic(nic.nic_id)}
+        own = [nic for nic in attached if nic.role == 1 or nic.nic_id not in ours]
         standing = {nic.vxnet_id: nic.private_ip for nic in own if nic.role == 1 or self._serves(nic, links)}
         known = self._table.vxnets().values()
         told = [replace(vxnet, host_address=standing.get(vxnet.vxnet_id, "")) for vxnet in known]
@@ -166,6 +171,7 @@ class Observer:
         witness = Witness(
             cloud,
             absent_for=now - self._absent_since.get(nic.nic_id, now),
+            ours=cloud is None or self._parts.purpose(cloud) == nic.purpose,
             linked=in_place(nic, links),
             nowhere=nic.nic_id in self._nowhere,
             pending=intent is not None and self._may_be_going_on(intent, live),

@@ -16,7 +16,7 @@ from .table import Table
 
 @dataclass(frozen=True)
 class Parts:
-    """`dice`: 0 <= x < 1."""
+    """`dice`: 0 <= x < 1; `level`: how much of the cloud may be changed, see `sizing.NO_WRITES`."""
 
     settings: Settings
     instance_id: str
@@ -28,6 +28,7 @@ class Parts:
     survey: Survey
     clock: Clock
     dice: t.Callable[[], float]
+    level: t.Callable[[], str]
 
     @property
     def names(self) -> dict[str, str]:

@@ -150,8 +150,7 @@ def _attaches(
     snapshot: Snapshot, settings: Settings, strays: t.Collection[Nic], now: float
 ) -> t.Iterator[tuple[str, ...]]:
     """As many as the instance has room for; those that were refused before go alone, so that they spoil no batch."""
-    attached = [nic for nic in snapshot.nics if nic.state not in (State.DETACHED, State.DELETING)]
-    room = max(0, snapshot.limit - snapshot.foreign - len(attached))
+    room = max(0, snapshot.limit - snapshot.foreign - snapshot.attached())
     free = [nic for nic in snapshot.nics if nic.state is State.DETACHED and not nic.doomed and nic not in strays]
     free.sort(key=lambda nic: (nic.purpose != GATEWAY, nic.since))
     batches = _batches([nic for nic in free if _retry_at(nic) <= now][:room], snapshot.chunk)

@@ -31,10 +31,8 @@ COALESCE: t.Final = 0.2  # s in which demand gathers before it is acted upon
 class Reconciler:
     """`step` is one round; it returns the seconds after which the next is due, sooner if woken."""
 
-    def __init__(self, parts: Parts, level: t.Callable[[], str]) -> None:
-        """`level` tells how degraded the cloud is by an operator's word: "", "L0" (no writes) or "L1" (no releases)."""
+    def __init__(self, parts: Parts) -> None:
         self._parts = parts
-        self._level = level
         self._table = parts.table
         self._blocks = Blocks(parts.clock, NIC_LIMIT)
         self._observer = Observer(parts)
@@ -48,6 +46,8 @@ class Reconciler:
             return self._step()
         except HostnicError as error:
             pause = self._pace.failed(error)
+            with self._table.lock:
+                self._parts.pool.demand.disturbed()
             log.warning("%s; the cloud is asked again in %.0f s", error.message, pause)
             self._tell(error)
             return pause
@@ -116,15 +116,16 @@ class Reconciler:
             homes={waiter.address: self._home(waiter) or "" for waiter in waiting if waiter.address},
             gateways=parts.pool.gateways(),
             foreign=self._observer.foreign or 0,
-            limit=self._blocks.limit,
             rate=rate,
             lead_time=lead_time,
             tastes=tastes,
             quiet_surplus=self._quiet_surplus,
             serial=self._actor.serial,
             chunk=self._actor.chunk,
-            level=self._level(),
+            level=self._parts.level(),
         )
+        # NICs that came to be attached after the limit was found count as well
+        snapshot = replace(snapshot, limit=max(self._blocks.limit, snapshot.foreign + snapshot.attached()))
         if not measure:
             return snapshot
         period = parts.settings.idle_ttl
@@ -152,7 +153,7 @@ class Reconciler:
     def _tell(self, error: t.Optional[HostnicError]) -> None:
         """Whoever waits in vain hears the strongest reason of now."""
         troubles = self._blocks.troubles()
-        if self._level() == NO_WRITES:
+        if self._parts.level() == NO_WRITES:
             troubles[EVERYWHERE] = Busy("nothing is changed in the cloud now: degradation L0 is set")
         if error is not None:
             troubles[EVERYWHERE] = error

@@ -20,13 +20,15 @@ LOST_PATIENCE: t.Final = 600.0  # s that a link may be nowhere before its NIC is
 class Witness:
     """What is known of one NIC at one look.
 
-    `cloud`: its record, None where the cloud does not show it, since `absent_for` seconds; `linked`: its link is where
-    it belongs, in parking or, a gateway's, on the host; `nowhere`: it is in no netns at all, as far as that was looked
-    at; `pending`: what was begun for it may still be going on; `age`: seconds in its state.
+    `cloud`: its record, None where the cloud does not show it, since `absent_for` seconds; `ours`: that bears our name;
+    `linked`: its link is where it belongs, in parking or, a gateway's, on the host; `nowhere`: it is in no netns at
+    all, as far as that was looked at; `pending`: what was begun for it may still be going on; `age`: seconds in its
+    state.
     """
 
     cloud: t.Optional[CloudNic]
     absent_for: float = 0.0
+    ours: bool = True
     linked: bool = False
     nowhere: bool = False
     pending: bool = False
@@ -99,6 +101,8 @@ def _free(nic: Nic, seen: Witness) -> t.Optional[Verdict]:
     """Attached to no instance."""
     if nic.state is State.BROKEN:
         return Verdict(State.DETACHED, "it was detached")
+    if nic.state is State.DETACHED and not seen.ours:
+        return Verdict(State.GONE, "it was renamed: it is not ours any more")
     if nic.state is State.DETACHING and not (seen.pending and seen.linked):
         return Verdict(State.DETACHED)
     if not seen.pending and nic.state is State.ATTACHING:

@@ -15,6 +15,8 @@ EVERY_VXNET: t.Final = "any vxnet"  # among the blocked: nothing can be made any
 NO_WRITES: t.Final = "L0"
 NO_RELEASES: t.Final = "L1"
 
+# A place on the instance is taken, or about to be.
+_ATTACHED: t.Final = tuple(state for state in State if state not in (State.DETACHED, State.DELETING, State.GONE))
 _LEAVING: t.Final = (State.DRAINING, State.DETACHING, State.DELETING)
 
 
@@ -44,6 +46,10 @@ class Snapshot:
         """NICs for pods in these states, all without; oldest in its state first."""
         found = [nic for nic in self.nics if nic.purpose == POOL and (not states or nic.state in states)]
         return sorted(found, key=lambda nic: nic.since)
+
+    def attached(self) -> int:
+        """Ours that take a place on the instance, gateway NICs among them."""
+        return len([nic for nic in self.nics if nic.state in _ATTACHED])
 
     def gateway_nics(self) -> list[Nic]:
         """Oldest first, those on their way out left out."""
@@ -139,7 +145,9 @@ def size(snapshot: Snapshot, settings: Settings, now: float) -> Sized:
         bounds.append("vxnets that take no NICs now")
     grow = able[:room]
     spare_ready = [unit.nic for unit in spare if unit.nic and unit.nic.state is State.READY]
-    drain = _to_drain(snapshot, settings, ready, spare_ready, len(able) - room - leaving, leaving)
+    # more than the cap are attached where a gateway NIC needs a place; more are wanted than there is room for
+    crowding = max(len(able) - room, len(snapshot.pool(*_ATTACHED)) - cap) - leaving
+    drain = _to_drain(snapshot, settings, ready, spare_ready, crowding, leaving, now)
     if snapshot.level:
         bounds.append(_LEVELS[snapshot.level])
     reasons = Reasons(
@@ -179,9 +187,13 @@ def warm_target(snapshot: Snapshot, settings: Settings, bounds: list[str]) -> in
 
 def surplus(snapshot: Snapshot, settings: Settings, now: float) -> int:
     """Ready NICs above pool-high that nobody has pre-warmed."""
-    kept = settings.prewarm_ttl
-    ready = [nic for nic in snapshot.pool(State.READY) if not (nic.prewarmed and now - nic.since < kept)]
+    ready = [nic for nic in snapshot.pool(State.READY) if not is_kept_warm(nic, settings, now)]
     return len(ready) - settings.pool_high
+
+
+def is_kept_warm(nic: Nic, settings: Settings, now: float) -> bool:
+    """Pre-warmed, and not for so long that nobody wants it any more."""
+    return nic.prewarmed and now - nic.since < settings.prewarm_ttl
 
 
 _LEVELS: t.Final = {
@@ -231,16 +243,17 @@ def choice(snapshot: Snapshot, waiter: Waiter) -> t.Optional[str]:
 
 
 def _to_drain(
-    snapshot: Snapshot, settings: Settings, ready: list[Nic], spare: list[Nic], lacking: int, leaving: int
+    snapshot: Snapshot, settings: Settings, ready: list[Nic], spare: list[Nic], crowding: int, leaving: int, now: float
 ) -> list[Nic]:
-    """All of them, those in the way of pods that want another vxnet, or a batch that nobody has needed for long."""
+    """All of them, those in the way of others that are needed more, or a batch that nobody has needed for long."""
     if snapshot.draining:
         return ready
-    if lacking > 0:
-        return spare[:lacking]
+    if crowding > 0:
+        return spare[:crowding]
     if leaving:
         return []
     configured = [nic for nic in spare if nic.vxnet_id in snapshot.vxnets]
     idle = [nic for nic in spare if nic not in configured] + configured
-    idle = [nic for nic in idle if not nic.prewarmed]
-    return idle[: min(snapshot.quiet_surplus, settings.attach_chunk)]
+    return [nic for nic in idle if not is_kept_warm(nic, settings, now)][
+        : min(snapshot.quiet_surplus, settings.attach_chunk)
+    ]

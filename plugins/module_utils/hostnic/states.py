@@ -86,7 +86,7 @@ EDGES: t.Final[tuple[Edge, ...]] = (
     Edge(_.DELETING, _.GONE, "deleted", "cloud", "NIC out, intent out"),
     Edge(_.GATEWAY, _.DRAINING, "plan: nothing of ours is left in its vxnet", "journal", "NIC, doomed"),
     # taken away behind our back, and back again
-    Edge(_.DETACHED, _.GONE, "unknown to the cloud for long, or another instance's", "cloud, twice", "NIC out"),
+    Edge(_.DETACHED, _.GONE, "unknown to the cloud for long, another instance's, or renamed", "cloud", "NIC out"),
     Edge(_.ATTACHING, _.GONE, "unknown to the cloud for long, or another instance's", "cloud, twice", "NIC out"),
     Edge(_.DETACHING, _.GONE, "unknown to the cloud for long, or another instance's", "cloud, twice", "NIC out"),
     Edge(_.READY, _.BROKEN, "its link is gone", "kernel, twice", "NIC"),

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import typing as t
 
@@ -43,22 +44,28 @@ class Survey:
         self._pool = pool
         self._clock = clock
         self._one_at_a_time = threading.Lock()
+        self._cleaning = threading.Lock()
         self._missing: set[str] = set()
         self._nowhere: set[str] = set()
 
     def run(self, starting: bool = False) -> dict[str, Link]:
         """Mend what can be mended; returns the links seen, by MAC. `starting`: no ADD or DEL is under way."""
         with self._one_at_a_time:
-            listed_at = self._clock()
+            listed_at = math.inf if starting else self._clock()
             links = {link.mac: link for link in self._links.list()}
             for nic in self._table.nics():
                 link = links.get(nic.nic_id)
                 if link:
                     links[nic.nic_id] = self._mended(nic, link, listed_at, starting)
             self._find_missing(links)
+        self.clean()
+        return links
+
+    def clean(self) -> None:
+        """Have the host forget the addresses of NICs that have come to rest."""
+        with self._cleaning:
             for nic in self._pool.uncleaned():
                 self._clean(nic)
-            return links
 
     def find_lost(self, links: t.Mapping[str, Link]) -> frozenset[str]:
         """Look into every netns for the NICs that no other netns explains; returns those that are in none of them.
@@ -125,10 +132,10 @@ class Survey:
             raise
 
     def _end_lease(self, nic: Nic, looked_at: float, returned: bool, why: str) -> None:
-        """Of the pod that the look was about; a lease that is younger belongs to another."""
+        """Of the pod that the look was about; a lease that is no older than the look belongs to another."""
         with self._table.lock:
             lease = self._table.lease_of(nic.nic_id)
-            if lease and lease.since <= looked_at and self._table.nic(nic.nic_id) == nic:
+            if lease and lease.since < looked_at and self._table.nic(nic.nic_id) == nic:
                 log.warning("%s: the lease of %s ends: %s", nic.nic_id, lease.attachment, why)
                 self._pool.release(lease.attachment, returned)
 
