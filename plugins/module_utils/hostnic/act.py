@@ -37,7 +37,7 @@ class Actor:
         self._blocks = blocks
         self._observer = observer
         self._long_lists = True  # until the cloud has refused one
-        self._refusals = 0  # attaches in a row
+        self._crowded_out: frozenset[str] = frozenset()  # refused while another job ran: for that reason?
         self.cursor = policy.start(parts.instance_id, len(parts.settings.vxnet))
         self._actions: t.Mapping[type, t.Callable[[t.Any], None]] = {
             planning.Create: self._create,
@@ -54,8 +54,8 @@ class Actor:
 
     @property
     def serial(self) -> bool:
-        """The cloud has refused a second attach job on this instance."""
-        return self._table.fact(ATTACH_JOBS) == SERIAL
+        """The cloud refuses a second attach job on this instance, or that is just being found out."""
+        return bool(self._crowded_out) or self._table.fact(ATTACH_JOBS) == SERIAL
 
     @property
     def chunk(self) -> int:
@@ -70,10 +70,9 @@ class Actor:
 
     def _create(self, action: planning.Create) -> None:
         vxnet = self._observer.read_vxnets([action.vxnet_id]).get(action.vxnet_id)
-        missing = NotFound(f"the cloud has no vxnet {action.vxnet_id}: check `vxnet`")
-        problem = vxnet.problem() if vxnet else missing
+        problem = vxnet.problem() if vxnet else no_such_vxnet(action.vxnet_id)
         if vxnet is None or problem:
-            return self._blocked(action.vxnet_id, problem or missing)
+            return self._blocked(action.vxnet_id, problem or no_such_vxnet(action.vxnet_id))
         count = action.count if vxnet.available is None else min(action.count, vxnet.available)
         addresses = action.private_ips[:count]
         intent = Intent(
@@ -107,6 +106,8 @@ class Actor:
         self.cursor = policy.advance(self._parts.settings.policy, self.cursor, failed=True)
 
     def _attach(self, action: planning.Attach) -> None:
+        if self.serial and self._table.nics(State.ATTACHING):  # found out after this was planned
+            return
         nics = [nic for nic in self._still(action.nic_ids, State.DETACHED) if self._may_send(nic)]
         self._parts.protect()
         self._send(
@@ -137,6 +138,9 @@ class Actor:
         nics = self._still(action.nic_ids, State.DRAINING)
         seen = destroyable(self._parts, nics)
         attached = [nic for nic in nics if nic.nic_id in seen and seen[nic.nic_id].attached]
+        for nic in nics:
+            if nic not in attached:
+                self._table.amend(nic, attempts=nic.attempts + 1, since=self._parts.clock())
         self._send("detach", attached, State.DETACHING, self._parts.cloud.detach_nics)
 
     def _delete(self, action: planning.Delete) -> None:
@@ -173,33 +177,37 @@ class Actor:
             crowded = action == "attach" and others and isinstance(error, (Busy, Denied))
             too_long = len(ids) > self._parts.settings.attach_chunk
             changes = {"note": error.message, "attempts": nics[0].attempts + (0 if crowded or too_long else 1)}
-            back = [Move(nic, nics[0].state, changes) for nic in self._still(ids, during)]
-            self._table.apply(back, put=[Fact(ATTACH_JOBS, SERIAL)] if crowded else [], drop=[intent])
+            self._table.apply([Move(nic, nics[0].state, changes) for nic in self._still(ids, during)], drop=[intent])
             if error.transient and not crowded:
                 raise
             log.warning("the cloud refused to %s %s: %s", action, ", ".join(ids), error.message)
             self._long_lists = self._long_lists and not too_long
-            if action == "attach" and not crowded:
-                self._refusals += 1
-                if len(ids) == 1:
-                    self._not_attached(ids[0], error)
+            if action == "attach":
+                self._crowded_out = frozenset(ids) if crowded else self._crowded_out.difference(ids)
+                if not crowded:
+                    self._not_attached(ids, error)
             return
-        if action == "attach":
-            self._refusals = 0
-            self._parts.pool.demand.sent(ids, intent.since)
         self._table.apply(put=[replace(intent, job_id=job_id)] if job_id else [], drop=[] if job_id else [intent])
+        if action == "attach":
+            self._parts.pool.demand.sent(ids, intent.since)
+            if self._crowded_out.intersection(ids):  # alone it was welcome
+                log.info("attach jobs run one at a time on this instance")
+                self._table.apply(put=[Fact(ATTACH_JOBS, SERIAL)])
+                self._crowded_out = frozenset()
 
-    def _not_attached(self, nic_id: str, error: HostnicError) -> None:
-        """One that was refused alone, for a reason of its own or of the instance's."""
-        nic = self._table.nic(nic_id)
+    def _not_attached(self, ids: tuple[str, ...], error: HostnicError) -> None:
+        """A batch is tried again NIC by NIC; one that was refused alone, for a reason of its own or the instance's."""
+        self._blocks.attach_failed()
+        nic = self._table.nic(ids[0])
+        if len(ids) > 1 or nic is None:
+            return
         if isinstance(error, QuotaExceeded) and error.details.get("scope") == "instance":
             attached = {one.nic_id for one in self._parts.cloud.describe_nics(instance_id=self._parts.instance_id)}
             coming = {one.nic_id for one in self._table.nics(State.ATTACHING)}
             self._blocks.lower_limit(len(attached | coming), error)
-        elif nic and nic.attempts >= ATTACH_TRIES:
+        elif nic.attempts >= ATTACH_TRIES:
             self._table.amend(nic, doomed=True)
-            if self._refusals > ATTACH_TRIES:  # not this one's fault: more NICs would only be refused too
-                self._blocks.block(EVERY_VXNET, error)
+            self._blocks.given_up(error)
 
     def _amend(self, nic_ids: t.Sequence[str], **changes: t.Any) -> None:
         for nic in filter(None, map(self._table.nic, nic_ids)):
@@ -212,3 +220,7 @@ class Actor:
 
     def _still(self, nic_ids: t.Sequence[str], state: State) -> list[Nic]:
         return [nic for nic in map(self._table.nic, nic_ids) if nic and nic.state is state]
+
+
+def no_such_vxnet(vxnet_id: str) -> HostnicError:
+    return NotFound(f"the cloud has no vxnet {vxnet_id}: check `vxnet`")

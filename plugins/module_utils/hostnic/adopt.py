@@ -49,7 +49,7 @@ class Adopter:
                 if not nic.attached:
                     self._free(nic, now - self._first_seen[nic.nic_id])
                 elif self._parts.here(nic) and nic.nic_id in links:
-                    self._linked(nic, links[nic.nic_id])
+                    self._linked(nic)
                 elif nic.nic_id in places:
                     self._in_pod(nic, places[nic.nic_id])
                 elif nic in hidden and thorough and now - self._first_seen[nic.nic_id] >= LINK_PATIENCE:
@@ -74,8 +74,8 @@ class Adopter:
         elif known_for >= max(VISIBLE, 2 * self._parts.pool.demand.lead_time()):
             self._enter(cloud, State.DETACHED, "found under our name", prewarmed=purpose == POOL)
 
-    def _linked(self, cloud: CloudNic, link: Link) -> None:
-        """On the host it was just attached for us; in parking it is ours since long, forgotten, and may need a rest."""
+    def _linked(self, cloud: CloudNic) -> None:
+        """Just attached for us, or forgotten and just released by a pod: it rests before a pod gets it."""
         self._parts.protect(cloud.nic_id)
         self._read_vxnets([cloud.vxnet_id])
         if self._parts.purpose(cloud) == GATEWAY:
@@ -86,8 +86,7 @@ class Adopter:
             self._enter(cloud, State.GATEWAY, "found attached under our name")
         else:
             self._parts.links.park(cloud.nic_id)
-            state = State.QUARANTINE if link.place == "parking" else State.READY
-            self._enter(cloud, state, "found attached under our name", prewarmed=True)
+            self._enter(cloud, State.QUARANTINE, "found attached under our name", prewarmed=True)
 
     def _in_pod(self, cloud: CloudNic, place: PodPlace) -> None:
         """The pod lives, the journal has forgotten it: never handed out, and its DEL finds it by its netns."""

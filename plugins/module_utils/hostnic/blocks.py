@@ -15,6 +15,7 @@ log = logging.getLogger("hostnic.blocks")
 
 BLOCK: t.Final = 600.0  # s that a full vxnet or an exhausted quota is left alone
 BLOCK_DAY: t.Final = 3600.0  # s for what comes back with the next day
+HOPELESS: t.Final = 4  # attaches that fail in a row, of whatever NICs
 LIMIT_LONGEST: t.Final = 86400.0  # s for which the limit of an instance is believed at most
 
 
@@ -32,12 +33,24 @@ class Blocks:
         self._usual_limit = limit
         self._limit = _Block(float("-inf"), HostnicError("")), limit
         self._limit_pause = BLOCK
+        self._failures = 0  # attaches in a row
 
     def block(self, vxnet_id: str, error: HostnicError) -> None:
         """No new NICs there (or in `EVERY_VXNET`) for a while."""
         seconds = BLOCK_DAY if error.details.get("scope") == "day" else BLOCK
         log.warning("no new NICs in %s for %d s: %s", vxnet_id, seconds, error.message)
         self._blocked = {**self._standing(), vxnet_id: _Block(self._clock() + seconds, error)}
+
+    def attach_failed(self) -> None:
+        self._failures += 1
+
+    def attach_worked(self) -> None:
+        self._failures = 0
+
+    def given_up(self, error: HostnicError) -> None:
+        """A NIC that could not be attached is to go; where none can, more of them would only go the same way."""
+        if self._failures >= HOPELESS:
+            self.block(EVERY_VXNET, error)
 
     def lower_limit(self, limit: int, error: QuotaExceeded) -> None:
         """The instance takes no more NICs than these; found again and again, it is believed for longer and longer."""

@@ -8,10 +8,11 @@ import typing as t
 from dataclasses import replace
 
 from .adopt import Adopter
-from .errors import Denied, HostnicError, LinkFailed, Unreachable
+from .blocks import Blocks
+from .errors import Busy, Denied, HostnicError, LinkFailed, Unreachable
 from .model import GATEWAY, POOL, CloudNic, Intent, KnownVxnet, Link, Nic, Vxnet
 from .parts import Parts, in_place
-from .settle import ATTACH_TRIES, JOB_PATIENCE, VISIBLE, Witness, settle
+from .settle import ATTACH_TRIES, JOB_PATIENCE, VISIBLE, Verdict, Witness, settle
 from .states import State
 from .table import Move
 
@@ -26,8 +27,9 @@ QUIET_LIMIT: t.Final = 120.0  # s, the longest pause between looks when nothing 
 class Observer:
     """Brings the table in line with what the cloud shows. Changes nothing there but a gateway NIC's source check."""
 
-    def __init__(self, parts: Parts) -> None:
+    def __init__(self, parts: Parts, blocks: Blocks) -> None:
         self._parts = parts
+        self._blocks = blocks
         self._table = parts.table
         self._adopter = Adopter(parts, self.read_vxnets)
         self._looked_at = float("-inf")
@@ -186,8 +188,18 @@ class Observer:
         doomed = nic.doomed or verdict.doomed or (nic.state is State.ATTACHING and attempts >= ATTACH_TRIES)
         changes = {"note": verdict.note, "attempts": attempts, "doomed": doomed}
         self._table.apply([Move(nic, verdict.target, changes)])
-        if nic.state is State.ATTACHING and verdict.target in (State.READY, State.GATEWAY):
+        if nic.state is State.ATTACHING:
+            self._learn(nic, verdict, doomed, now)
+
+    def _learn(self, nic: Nic, verdict: Verdict, doomed: bool, now: float) -> None:
+        """From the end of an attach."""
+        if verdict.target in (State.READY, State.GATEWAY, State.HELD):
             self._parts.pool.demand.ready(nic.nic_id, now)
+            self._blocks.attach_worked()
+        elif verdict.target is not State.GONE:
+            self._blocks.attach_failed()
+            if doomed or verdict.target is State.BROKEN:
+                self._blocks.given_up(Busy(f"{nic.nic_id} could not be attached: {verdict.note}"))
 
     def _may_be_going_on(self, intent: Intent, live: frozenset[str]) -> bool:
         age = self._parts.clock() - intent.since

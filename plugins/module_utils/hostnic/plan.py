@@ -127,21 +127,21 @@ def _by_the_clock(snapshot: Snapshot, settings: Settings, now: float) -> t.Itera
 
 
 def _creates(snapshot: Snapshot, sized: Sized) -> t.Iterator[Create]:
-    """One CreateNics a vxnet, and one for the addresses that are wanted in it."""
+    """One CreateNics a vxnet, and one for each address: that one may be refused must not concern the others."""
     standing = {nic.vxnet_id for nic in snapshot.gateway_nics()}
     for vxnet_id in sorted(snapshot.gateways - standing):
         if snapshot.open(vxnet_id):
             yield Create(vxnet_id, 1, GATEWAY)
     counts: Counter[str] = Counter()
-    addresses: dict[str, set[str]] = {}
+    addresses: dict[str, str] = {}
     for waiter in sized.unmet:
         chosen = choice(snapshot, waiter)
         if chosen and waiter.address:
-            addresses.setdefault(chosen, set()).add(waiter.address)
+            addresses[waiter.address] = chosen
         elif chosen:
             counts[chosen] += 1
-    for home, wanted in addresses.items():
-        yield Create(home, len(wanted), private_ips=tuple(sorted(wanted)))
+    for address, home in addresses.items():
+        yield Create(home, 1, private_ips=(address,))
     for home, count in counts.items():
         yield Create(home, count)
 

@@ -215,7 +215,10 @@ class Pool:
     # -- inside; the lock is held ------------------------------------------------------------------------------------
 
     def _supply(self, place: _Place) -> t.Optional[Nic]:
-        """The NIC for this place in the queue, or None: ready ones first, then the longest rested."""
+        """The NIC for this place in the queue, or None: ready ones first, then the longest rested.
+
+        Those who want one address choose first: it was made for them.
+        """
         now = self._clock()
         rested = [
             nic
@@ -223,7 +226,7 @@ class Pool:
             if now - nic.since >= self._settings.quarantine_min and self._is_clean(nic)
         ]
         free = [n for n in (*self._table.nics(State.HELD, State.READY), *rested) if n.purpose == POOL]
-        for earlier in self._queue:
+        for earlier in sorted(self._queue, key=lambda one: not one.waiter.address):
             choice = next((nic for nic in free if _suits(earlier, nic)), None)
             if earlier is place:
                 return choice

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from . import plan as planning
 from . import policy
-from .act import Actor
+from .act import Actor, no_such_vxnet
 from .blocks import Blocks
 from .errors import Busy, HostnicError, InvalidConfig
 from .model import Waiter
@@ -35,7 +35,7 @@ class Reconciler:
         self._parts = parts
         self._table = parts.table
         self._blocks = Blocks(parts.clock, NIC_LIMIT)
-        self._observer = Observer(parts)
+        self._observer = Observer(parts, self._blocks)
         self._actor = Actor(parts, self._blocks, self._observer)
         self._pace = Pace(parts.settings.reconcile_interval, parts.clock, parts.dice)
         self._quiet_surplus = 0
@@ -74,7 +74,7 @@ class Reconciler:
             self._observer.prove(links)
         if not self._observer.due_in(links):
             self._observer.look(links)
-        self._refuse_homeless()
+        self._find_homes()
         snapshot = self._snapshot(measure=True)
         actions = self._planned(snapshot)
         self._do(actions)
@@ -133,19 +133,29 @@ class Reconciler:
         return replace(snapshot, quiet_surplus=self._quiet_surplus)
 
     def _home(self, waiter: Waiter) -> t.Optional[str]:
-        """The vxnet in which an address lies; None where one has not been read yet, "" where it lies in none."""
-        known = self._table.vxnets()
-        wanted = waiter.vxnets or self._parts.settings.vxnet
-        for vxnet_id in wanted:
+        """The vxnet in which an address lies; None where one of them is still to be read, "" where it lies in none."""
+        known, blocked, unread = self._table.vxnets(), self._blocks.blocked(), False
+        for vxnet_id in waiter.vxnets or self._parts.settings.vxnet:
             if vxnet_id not in known:
-                return None
-            if ipaddress.ip_address(waiter.address) in ipaddress.ip_network(known[vxnet_id].network):
+                unread = unread or vxnet_id not in blocked
+            elif ipaddress.ip_address(waiter.address) in ipaddress.ip_network(known[vxnet_id].network):
                 return vxnet_id
-        return ""
+        return None if unread else ""
 
-    def _refuse_homeless(self) -> None:
-        for waiter in self._parts.pool.waiting():
-            if waiter.address and self._home(waiter) == "":
+    def _find_homes(self) -> None:
+        """Read the vxnets that may hold an address that is waited for; refuse those addresses that lie in none."""
+        waiting = [waiter for waiter in self._parts.pool.waiting() if waiter.address]
+        homeless = [waiter for waiter in waiting if self._home(waiter) is None]
+        wanted = {vxnet_id for waiter in homeless for vxnet_id in waiter.vxnets or self._parts.settings.vxnet}
+        unread = sorted(wanted - self._table.vxnets().keys() - self._blocks.blocked())
+        found = self._observer.read_vxnets(unread) if unread else {}
+        for vxnet_id in unread:
+            vxnet = found.get(vxnet_id)
+            problem = vxnet.problem() if vxnet else no_such_vxnet(vxnet_id)
+            if vxnet_id not in self._table.vxnets():
+                self._blocks.block(vxnet_id, problem or no_such_vxnet(vxnet_id))
+        for waiter in waiting:
+            if self._home(waiter) == "":
                 vxnets = ", ".join(waiter.vxnets or self._parts.settings.vxnet)
                 said = f"address {waiter.address} is in none of the vxnets {vxnets}: ask for one of their addresses"
                 self._parts.pool.refuse([waiter.address], InvalidConfig(said))
@@ -153,6 +163,9 @@ class Reconciler:
     def _tell(self, error: t.Optional[HostnicError]) -> None:
         """Whoever waits in vain hears the strongest reason of now."""
         troubles = self._blocks.troubles()
+        everywhere = [troubles.get(vxnet_id) for vxnet_id in self._parts.settings.vxnet]
+        if everywhere[-1] and all(everywhere):
+            troubles.setdefault(EVERYWHERE, everywhere[-1])
         if self._parts.level() == NO_WRITES:
             troubles[EVERYWHERE] = Busy("nothing is changed in the cloud now: degradation L0 is set")
         if error is not None:

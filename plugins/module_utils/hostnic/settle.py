@@ -74,7 +74,9 @@ def _elsewhere(nic: Nic, cloud: CloudNic) -> t.Optional[Verdict]:
 
 def _here(nic: Nic, seen: Witness) -> t.Optional[Verdict]:
     """Attached to this instance."""
-    standing = State.GATEWAY if nic.purpose == GATEWAY else State.READY
+    if not seen.ours and nic.state in (State.DRAINING, State.BROKEN):
+        return Verdict(State.GONE, "it was renamed: it is not ours any more")
+    standing = State.GATEWAY if nic.purpose == GATEWAY else State.HELD if nic.keep else State.READY
     if nic.state is State.ATTACHING:
         if seen.linked:
             return Verdict(standing)

@@ -68,7 +68,7 @@ class Reasons:
     used: int
     waiting: int
     ready: int
-    soon: int  # resting, but may be taken when there is nothing else
+    soon: int  # resting, but may be taken when there is nothing else, or was made for us by someone else
     inflight: int
     resting: int
     held: int
@@ -112,8 +112,8 @@ def size(snapshot: Snapshot, settings: Settings, now: float) -> Sized:
     """The formula of the pool; what it works out is in the reasons."""
     ready = snapshot.pool(State.READY)
     resting = snapshot.pool(State.QUARANTINE)
-    soon = [nic for nic in resting if now - nic.since >= settings.quarantine_min]
-    coming = [*snapshot.pool(State.ATTACHING), *(nic for nic in snapshot.pool(State.DETACHED) if not nic.doomed)]
+    soon = [nic for nic in resting if nic.prewarmed or now - nic.since >= settings.quarantine_min]
+    coming = [nic for nic in snapshot.pool(State.ATTACHING, State.DETACHED) if not nic.doomed and not nic.keep]
     asked = [unit for intent in snapshot.creating if intent.purpose == POOL for unit in _units_of(intent)]
     used = len(snapshot.pool(State.RESERVED, State.IN_USE))
     leaving = len(snapshot.pool(*_LEAVING))

@@ -48,8 +48,7 @@ EDGES: t.Final[tuple[Edge, ...]] = (
     # growing, and found
     Edge(None, _.DETACHED, "CreateNics answered", "cloud", "NIC in, create intent out"),
     Edge(None, _.DETACHED, "found under our name, free", "cloud", "NIC in, create intent counts down"),
-    Edge(None, _.READY, "found under our name, attached, its link on the host", "cloud + kernel", "NIC in"),
-    Edge(None, _.QUARANTINE, "found under our name, attached, its link parked", "cloud + kernel", "NIC in"),
+    Edge(None, _.QUARANTINE, "found under our name, attached, with a link", "cloud + kernel", "NIC in"),
     Edge(None, _.GATEWAY, "found under the gateway name, with a link", "cloud + kernel", "NIC in"),
     Edge(None, _.IN_USE, "found under our name, in a pod", "cloud + kernel", "NIC in, lease in the name of the netns"),
     Edge(None, _.BROKEN, "found under our name, attached, its link nowhere for long", "cloud + kernel", "NIC in"),
@@ -59,6 +58,8 @@ EDGES: t.Final[tuple[Edge, ...]] = (
     Edge(_.DETACHED, _.GATEWAY, "attached by someone else, link configured on the host", "cloud + kernel", "NIC"),
     Edge(_.ATTACHING, _.READY, "link parked", "cloud + kernel", "NIC, intent out with its last NIC"),
     Edge(_.ATTACHING, _.GATEWAY, "link configured on the host", "cloud + kernel", "NIC, intent out with its last NIC"),
+    Edge(_.ATTACHING, _.HELD, "link parked; its address is kept", "cloud + kernel", "NIC, intent out with the last"),
+    Edge(_.DETACHED, _.HELD, "attached by someone else, with a link; its address is kept", "cloud + kernel", "NIC"),
     Edge(_.ATTACHING, _.DETACHED, "attach refused or failed", "cloud", "NIC, attempts + 1"),
     Edge(_.ATTACHING, _.BROKEN, "attached, but no link came in time", "cloud + kernel", "NIC"),
     # serving
@@ -89,6 +90,7 @@ EDGES: t.Final[tuple[Edge, ...]] = (
     Edge(_.DETACHED, _.GONE, "unknown to the cloud for long, another instance's, or renamed", "cloud", "NIC out"),
     Edge(_.ATTACHING, _.GONE, "unknown to the cloud for long, or another instance's", "cloud, twice", "NIC out"),
     Edge(_.DETACHING, _.GONE, "unknown to the cloud for long, or another instance's", "cloud, twice", "NIC out"),
+    Edge(_.DRAINING, _.GONE, "renamed in the cloud: not ours any more", "cloud", "NIC out"),
     Edge(_.READY, _.BROKEN, "its link is gone", "kernel, twice", "NIC"),
     Edge(_.QUARANTINE, _.BROKEN, "its link is gone", "kernel, twice", "NIC"),
     Edge(_.HELD, _.BROKEN, "its link is gone", "kernel, twice", "NIC"),
@@ -101,7 +103,7 @@ EDGES: t.Final[tuple[Edge, ...]] = (
     Edge(_.BROKEN, _.GATEWAY, "link configured on the host again", "cloud + kernel", "NIC"),
     Edge(_.BROKEN, _.DETACHED, "cloud says free", "cloud", "NIC"),
     Edge(_.BROKEN, _.DRAINING, "attached here, its link in no netns for long", "cloud + kernel", "NIC, doomed"),
-    Edge(_.BROKEN, _.GONE, "unknown to the cloud for long, or another instance's", "cloud, twice", "NIC out"),
+    Edge(_.BROKEN, _.GONE, "unknown to the cloud for long, another instance's, or renamed", "cloud", "NIC out"),
 )
 del _
 
