@@ -16,7 +16,9 @@ import typing as t
 from pathlib import Path
 
 from hostnic.net import netns
+from hostnic.net.encoders import encode
 from hostnic.net.links import KernelLinks
+from hostnic.net.netlink import REQUEST, Netlink, Request, attributes
 
 T = t.TypeVar("T")
 
@@ -54,6 +56,8 @@ class World:
     def __init__(self) -> None:
         self._prefix = f"qt{os.getpid()}-{secrets.token_hex(3)}"
         self._stack = contextlib.ExitStack()
+        self._open: set[int] = set()
+        self.pods: list[str] = []
 
     def __enter__(self) -> World:
         try:
@@ -85,21 +89,29 @@ class World:
     def pod(self, name: str = "pod") -> tuple[str, int]:
         """(name, descriptor)"""
         full = self.namespace(name)
+        self.pods.append(full)
         return full, self.descriptor(full)
 
     def descriptor(self, namespace: str) -> int:
         descriptor = os.open(self.path(namespace), os.O_RDONLY | os.O_CLOEXEC)
-        self._stack.callback(_close, descriptor)
+        self._open.add(descriptor)
+        self._stack.callback(self.let_go, descriptor)
         return descriptor
+
+    def let_go(self, descriptor: int) -> None:
+        """Close a descriptor before the end; its number may be another's then."""
+        if descriptor in self._open:
+            self._open.remove(descriptor)
+            os.close(descriptor)
 
     def within(self, namespace: str, errand: t.Callable[[], T]) -> T:
         return netns.once(self.path(namespace), errand)
 
     # -- links --
 
-    def nic(self, number: int = 1, up: bool = False) -> str:
+    def nic(self, number: int = 1, up: bool = False, mac: str = "") -> str:
         """A "cloud NIC" in the host: the MAC of a veth whose other end is p<number> in the switch."""
-        mac = f"52:54:9e:00:00:{number:02x}"
+        mac = mac or f"52:54:9e:00:00:{number:02x}"
         ip("-n", self.host, "link", "add", f"ens{number}", "address", mac, "type", "veth",
            "peer", "name", f"p{number}", "netns", self.switch)  # fmt: skip
         ip("-n", self.switch, "link", "set", f"p{number}", "up")
@@ -116,6 +128,21 @@ class World:
         """(namespace, name) of every link with this MAC."""
         spaces = (self.host, self.parking, *pods)
         return [(s, name) for s in spaces for name, link in self.show(s).items() if link["address"] == mac]
+
+    def attributes(self, namespace: str, name: str) -> dict[int, bytes]:
+        """IFLA_* ► value of everything that the kernel tells of a link; its interface flags are under 0."""
+
+        def read() -> bytes:
+            channel = Netlink()
+            try:
+                answer = channel.ask(Request(encode("link", 18, REQUEST, {}, (("IFLA_IFNAME", name),)), "read"))
+            finally:
+                channel.close()
+            assert answer is not None
+            return answer
+
+        body = self.within(namespace, read)
+        return {0: body[8:12], **dict(attributes(body, 16))}
 
     def addresses(self, namespace: str, name: str) -> list[dict[str, t.Any]]:
         seen = json.loads(ip("-n", namespace, "-4", "-j", "addr", "show", "dev", name))
@@ -153,8 +180,3 @@ def announcements(ear: socket.socket, seconds: float = GARP_WAIT) -> list[tuple[
         if sender == wanted:
             heard.append((mac.hex(":"), socket.inet_ntoa(sender)))
     return heard
-
-
-def _close(descriptor: int) -> None:
-    with contextlib.suppress(OSError):
-        os.close(descriptor)

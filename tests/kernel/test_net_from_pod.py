@@ -148,7 +148,7 @@ def test_a_name_in_the_host_that_is_taken_in_parking_does_not_matter(placed: Pla
 
 
 def test_a_veth_whose_netns_died_is_nowhere(placed: Placed) -> None:
-    os.close(placed.descriptor)
+    placed.world.let_go(placed.descriptor)
     ip("netns", "del", placed.pod)
     # the kernel destroys a namespace some time after its last user left
     assert until(lambda: "p1" not in placed.world.show(placed.world.switch))
@@ -206,8 +206,11 @@ def test_parking_must_be_a_namespace_of_its_own(world: World, tmp_path: Path) ->
         (str(tmp_path / "absent"), "cannot open"),
         (world.path(world.host), "host's own"),
     ):
+        before = resources()
         with pytest.raises(LinkFailed, match=says):
             KernelLinks(path, world.path(world.host))
+        assert resources() == before
+    assert world.sysctl(world.host, "ipv6/conf/default/disable_ipv6") == "0"
 
 
 def test_descriptors_and_threads_are_given_back(world: World) -> None:

@@ -130,6 +130,18 @@ def test_a_gateway_nic_stands_in_the_host(world: World, parked: bool) -> None:
     assert world.sysctl(world.host, "ipv4/ip_forward") == "1"
 
 
+def test_after_a_reboot_a_gateway_nic_is_found_under_whatever_name(world: World) -> None:
+    mac = world.nic()
+    world.links.park(mac)
+    ip("-n", world.parking, "link", "set", "q52549e000001", "name", "odd")
+    first = world.links.host_gateway(mac, GATEWAY, "172.16.1.11/24")
+    for change in (f"{GATEWAY} down", f"{GATEWAY} name ens9", "ens9 up"):
+        ip("-n", world.host, "link", "set", *change.split())
+    ip("-n", world.host, "addr", "flush", "dev", "ens9")
+    assert world.links.host_gateway(mac, GATEWAY, "172.16.1.12/24") == first
+    assert [a["local"] for a in world.addresses(world.host, GATEWAY)] == ["172.16.1.12"]
+
+
 def test_a_standing_gateway_is_not_interrupted(world: World) -> None:
     mac = world.nic()
     world.links.host_gateway(mac, GATEWAY, "172.16.1.11/24")

@@ -41,7 +41,12 @@ class EmulatedCloud:
         self._directory = directory
         self.slept: list[float] = []
 
-    def client(self, text: str = "qy_access_key_id: AK\nqy_secret_access_key: SK\n", **more: t.Any) -> QingCloud:
+    def client(
+        self,
+        text: str = "qy_access_key_id: AK\nqy_secret_access_key: SK\n",
+        settings: t.Optional[t.Mapping[str, t.Any]] = None,
+        **more: t.Any,
+    ) -> QingCloud:
         host, port = self.emulator.url.rpartition("/")[2].split(":")
         meta = self.emulator.metadata_url.rpartition(":")[2]
         path = self._directory / "client.yaml"
@@ -51,7 +56,7 @@ class EmulatedCloud:
         )
         path.chmod(0o600)
         arguments = {"limiter": RateLimiter(1e6, 1000), "sleep": self.slept.append, **more}
-        return connect(Settings(access_file=str(path)), **arguments)
+        return connect(Settings(access_file=str(path), **(settings or {})), **arguments)
 
     def fault(self, action: str, kind: str, **more: t.Any) -> None:
         self.emulator.faults.order({"action": action, "kind": kind, **more})

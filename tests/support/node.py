@@ -3,6 +3,11 @@
 
 from __future__ import annotations
 
+import heapq
+import itertools
+import math
+import random
+import threading
 import typing as t
 from pathlib import Path
 
@@ -11,6 +16,7 @@ import yaml
 from hostnic.agent.loops import follow_links
 from hostnic.cloud.build import connect
 from hostnic.cloud.limiter import RateLimiter
+from hostnic.cloud.qingcloud import QingCloud
 from hostnic.config import Settings
 from hostnic.engine import Engine
 from hostnic.errors import PoolEmpty
@@ -21,10 +27,14 @@ from hostnic.states import State
 from hostnic.store.memory import MemoryStore
 from tests.emulator import Emulator, ManualClock
 from tests.emulator import Settings as CloudSettings
+from tests.emulator import jobs as cloud_jobs
+from tests.emulator.http import HttpService
 from tests.support.memory_kernel import MemoryKernel, SilentGuard
 
 INSTANCE = "i-node0001"
 TICK = 0.25  # s of emulated time in which nothing is noticed
+ADD_PATIENCE = 88.0  # s that an ADD waits for a NIC: the plugin's limit less its margin
+WALL_LIMIT = 20.0  # s of wall time after which a test is stuck
 KEY = {"access_key_id": "QYACCESSKEYIDEXAMPLE", "secret_access_key": "SECRETACCESSKEY", "owner": "usr-test0001"}
 WORLD = {
     "zone": "lab1",
@@ -45,6 +55,8 @@ WORLD = {
 class Node:
     """`with Node(tmp_path) as node:`; `node.run(seconds)` lets the agent's loop turn in emulated time."""
 
+    access: t.ClassVar[dict[str, t.Any]] = {"connection_timeout": 5}  # more keys of the access file
+
     def __init__(
         self,
         directory: Path,
@@ -53,7 +65,7 @@ class Node:
         store: t.Optional[Store] = None,
         **settings: t.Any,
     ) -> None:
-        self.clock = ManualClock(1_000_000.0)
+        self.clock = self._new_clock()
         self.kernel = MemoryKernel("node1")
         self.guard = SilentGuard()
         self.emulator = Emulator(cloud, world=WORLD, clock=self.clock, dataplane=self.kernel, seed=1)
@@ -83,14 +95,13 @@ class Node:
                     "host": host,
                     "port": int(port),
                     "protocol": "http",
-                    "connection_timeout": 5,
+                    **self.access,
                 }
             )
         )
         access.chmod(0o600)
         self.settings = Settings(access_file=str(access), **self._settings)
-        unlimited = RateLimiter(1e6, 1_000_000, self.clock.now, lambda seconds: None)
-        self.cloud = connect(self.settings, limiter=unlimited, sleep=lambda seconds: None)
+        self.cloud = self._connect()
         self.engine = Engine(
             self.settings,
             self.instance_id,
@@ -100,11 +111,22 @@ class Node:
             self.guard,
             self.store,
             self.clock.now,
-            dice=lambda: 0.5,
+            dice=self._dice,
         )
         self.pool = self.engine.pool
         follow = follow_links(self.engine)
         self.kernel.on_change = lambda: follow(None)
+
+    def _new_clock(self) -> ManualClock:
+        return ManualClock(1_000_000.0)
+
+    def _connect(self) -> QingCloud:
+        """Calls take no time, and as many as it likes."""
+        unlimited = RateLimiter(1e6, 1_000_000, self.clock.now, lambda seconds: None)
+        return connect(self.settings, limiter=unlimited, sleep=lambda seconds: None)
+
+    def _dice(self) -> float:
+        return 0.5
 
     def run(self, seconds: float) -> None:
         """The loop's rounds for so long; each takes no time by itself."""
@@ -121,10 +143,10 @@ class Node:
         while self.clock.now() < until and not self.engine.wake.is_set():
             self.emulator.advance(min(TICK, until - self.clock.now()))
 
-    def add(self, container: str, netns: int, vxnets: tuple[str, ...] = ()) -> Nic:
-        """What a CNI ADD does, without waiting."""
+    def add(self, container: str, netns: int, vxnets: tuple[str, ...] = (), patience: float = 0.0) -> Nic:
+        """What a CNI ADD does; it waits for so many seconds at most."""
         key = LeaseKey("net", container, "eth0")
-        nic, _ = self.pool.acquire(key, {}, self.clock.now(), lambda: False, vxnets)
+        nic, _ = self.pool.acquire(key, {}, self.clock.now() + patience, lambda: False, vxnets)
         ifindex, _ = self.kernel.to_pod(nic.nic_id, netns, PodLink("eth0", f"{nic.private_ip}/24"))
         self.pool.commit(key, netns, ifindex)
         return nic
@@ -169,3 +191,200 @@ class Node:
         """How often the cloud was asked, for this action or at all."""
         counts = self.emulator.counters.to_dict()["calls"]
         return counts.get(action, 0) if action else sum(counts.values())
+
+
+class Call(t.NamedTuple):
+    """One request of the client: when it was over, and "ok" or the kind of its error."""
+
+    moment: float
+    action: str
+    outcome: str
+
+
+class Wait(t.NamedTuple):
+    """One ADD: when it was asked for, how long it waited, and "" or why it got nothing."""
+
+    asked: float
+    seconds: float
+    refused: str = ""
+
+
+class FlowingClock(ManualClock):
+    """Who sleeps on it makes time pass; `flow` knows what happens meanwhile."""
+
+    flow: t.Callable[[float], None]
+
+    def sleep(self, seconds: float, stop: threading.Event) -> None:
+        self.flow(seconds)
+
+
+class Sleepers(threading.Condition):
+    """The table's condition in emulated time, with a count of the ADDs that are not asleep in it."""
+
+    def __init__(self, lock: threading.RLock, clock: t.Callable[[], float]) -> None:
+        super().__init__(lock)
+        self._clock = clock
+        self._settled = threading.Condition(lock)
+        self._until: dict[int, float] = {}  # thread that sleeps here ► when it wakes by itself
+        self._awake = 0
+
+    def wait(self, timeout: t.Optional[float] = None) -> bool:
+        this = threading.get_ident()
+        self._until[this] = math.inf if timeout is None else self._clock() + timeout
+        self.ended()
+        woken = super().wait(WALL_LIMIT)
+        if not woken:
+            raise TimeoutError("a waiting ADD was forgotten")
+        return woken
+
+    def notify_all(self) -> None:
+        self._awake += len(self._until)
+        self._until.clear()
+        super().notify_all()
+
+    def began(self) -> None:
+        """One more ADD."""
+        with self:
+            self._awake += 1
+
+    def ended(self) -> None:
+        with self:
+            self._awake -= 1
+            self._settled.notify_all()
+
+    def settle(self) -> None:
+        """Return when every ADD is over or asleep, those woken whose time has come."""
+        with self:
+            if any(moment <= self._clock() for moment in self._until.values()):
+                self.notify_all()
+            if not self._settled.wait_for(lambda: self._awake == 0, WALL_LIMIT):
+                raise TimeoutError("an ADD neither ends nor waits: is the table's lock held across a call?")
+
+    def next_wake(self) -> float:
+        with self:
+            return min(self._until.values(), default=math.inf)
+
+
+class TimedNode(Node):
+    """A node at shipped defaults on which everything that takes time takes it, while pods come and go.
+
+    The client has the shipped rate limiter, repetitions and time limits, all on the emulated clock. Wherever the agent
+    waits, in its loop, for its turn to call, between repetitions, for a slow answer, `flow` lets time pass: jobs end,
+    `at` events happen and ADDs wake up at their very moment. ADDs are threads that block in `Pool.acquire` as the
+    server's do, in a condition that reads the emulated clock. Time stands still until each of them is asleep again or
+    over, and the pool serves by the order of the queue, so that a run is the same each time.
+    """
+
+    access: t.ClassVar[dict[str, t.Any]] = {}
+
+    def __init__(
+        self, directory: Path, *, chance: t.Optional[t.Callable[[], float]] = None, **arguments: t.Any
+    ) -> None:
+        """`chance`: 0 <= x < 1, for back-off and repetitions."""
+        self._chance = chance or random.Random(1).random
+        self._events: list[tuple[float, int, t.Callable[[], object]]] = []
+        self._numbers = itertools.count(1)
+        self._front: t.Optional[HttpService] = None
+        self.log: list[Call] = []
+        self.waits: list[Wait] = []
+        self.mishaps: list[BaseException] = []  # of pods
+        super().__init__(directory, **arguments)
+
+    def __enter__(self) -> TimedNode:
+        super().__enter__()
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        if self._front:
+            self._front.stop()
+        super().__exit__(*exc_info)
+
+    def _new_clock(self) -> ManualClock:
+        clock = FlowingClock(1_000_000.0)
+        clock.flow = self.flow
+        return clock
+
+    def _dice(self) -> float:
+        return self._chance()
+
+    def _connect(self) -> QingCloud:
+        return connect(self.settings, observe=self._observe, clock=self.clock.now, sleep=self.flow, rng=self._dice)
+
+    def _observe(self, action: str, seconds: float, outcome: str) -> None:
+        self.log.append(Call(self.clock.now(), action, outcome))
+
+    def start_agent(self) -> None:
+        super().start_agent()
+        table = self.engine.table
+        table.changed = self._sleepers = Sleepers(table.lock, self.clock.now)
+
+    # -- time --
+
+    def run(self, seconds: float, until: t.Callable[[], bool] = lambda: False) -> None:
+        """The loop of `hostnic.agent.loops` for so long, or until something is so at the end of one."""
+        end = self.clock.now() + seconds
+        while self.clock.now() < end:
+            self.engine.wake.clear()
+            pause = self.engine.reconciler.step()
+            if until():
+                break
+            self.flow(min(pause, end - self.clock.now()), until_woken=True)
+            if self.engine.wake.is_set():
+                self.flow(min(COALESCE, end - self.clock.now()))
+        if self.mishaps:
+            raise self.mishaps[0]
+
+    def flow(self, seconds: float, until_woken: bool = False) -> None:
+        """Let time pass, as far as to the next round where the agent is waiting for one."""
+        end = self.clock.now() + max(0.0, seconds)
+        while True:
+            self.engine.survey.clean()  # the agent has a thread for it
+            self._sleepers.settle()
+            if self.clock.now() >= end or (until_woken and self.engine.wake.is_set()):
+                return
+            moments = [end, self._sleepers.next_wake(), *(event[0] for event in self._events[:1])]
+            job = cloud_jobs.next_event(self.emulator.cloud)
+            moments += [job[0]] if job else []
+            self.emulator.advance(max(0.0, min(moments) - self.clock.now()))
+            while self._events and self._events[0][0] <= self.clock.now():
+                happens = heapq.heappop(self._events)[2]
+                try:
+                    happens()
+                except Exception as mishap:
+                    self.mishaps.append(mishap)
+                self._sleepers.settle()
+
+    def at(self, moment: float, happens: t.Callable[[], object]) -> None:
+        heapq.heappush(self._events, (moment, next(self._numbers), happens))
+
+    # -- pods --
+
+    def pod(self, lives: float) -> None:
+        """A pod is wanted now; its ADD waits for a NIC as long as the plugin would, its DEL follows its life."""
+        self._sleepers.began()
+        threading.Thread(target=self._live, args=(next(self._numbers), lives), daemon=True).start()
+
+    def _live(self, number: int, lives: float) -> None:
+        asked, name = self.clock.now(), f"pod{number}"
+        try:
+            self.add(name, number, patience=ADD_PATIENCE)
+            self.waits.append(Wait(asked, self.clock.now() - asked))
+            self.at(self.clock.now() + lives, lambda: self.delete(name))
+        except PoolEmpty as error:
+            self.waits.append(Wait(asked, self.clock.now() - asked, error.message))
+        except BaseException as mishap:
+            self.mishaps.append(mishap)
+        finally:
+            self._sleepers.ended()
+
+    # -- the way to the cloud --
+
+    def close_door(self) -> None:
+        """Connections to the API are refused from now on."""
+        front = self._front or self.emulator._services[0]
+        front.stop()
+
+    def open_door(self) -> None:
+        front = self._front or self.emulator._services[0]
+        self._front = HttpService(front.address, self.emulator._api.answer)
+        self._front.start()

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import heapq
+import itertools
 import ssl
 import threading
 import typing as t
@@ -12,6 +14,7 @@ from urllib.parse import parse_qsl, unquote
 import pytest
 
 from hostnic import errors
+from hostnic.cloud.breaker import Breaker
 from hostnic.cloud.connection import Connection
 from hostnic.cloud.credentials import Access, Key
 from hostnic.cloud.keys import FixedKeys
@@ -19,6 +22,83 @@ from hostnic.cloud.limiter import RateLimiter
 
 KEY = Key("QYACCESSKEYIDEXAMPLE", "SECRETACCESSKEY")
 OK = b'{"action":"XResponse","ret_code":0,"answer":42}'
+
+
+class Time:
+    """A clock of our own. Sleeping is what makes it pass; `slept` are the pauses."""
+
+    def __init__(self, now: float = 100.0) -> None:
+        self.now = now
+        self.slept: list[float] = []
+
+    def __call__(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+        self.now += seconds
+
+
+class Crowd:
+    """Threads on a clock of our own, one of them running at a time; who sleeps hands over to the next to wake.
+
+    `late` tells by how many seconds a sleeper wakes too late.
+    """
+
+    def __init__(self, late: t.Callable[[], float] = lambda: 0.0) -> None:
+        self.now = 0.0
+        self._late = late
+        self._changed = threading.Condition()
+        self._asleep: list[tuple[float, int]] = []
+        self._serials = itertools.count()
+        self._turn = -1
+        self.failures: list[BaseException] = []
+
+    def __call__(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        with self._changed:
+            serial = next(self._serials)
+            heapq.heappush(self._asleep, (self.now + seconds + self._late(), serial))
+            self._hand_over()
+            self._wait(serial)
+
+    def run(self, jobs: t.Sequence[tuple[float, t.Callable[[], object]]]) -> None:
+        """Each job from its moment on, until all are done; then the first exception is raised, if there was any."""
+        threads = []
+        for moment, job in jobs:
+            serial = next(self._serials)
+            heapq.heappush(self._asleep, (moment, serial))
+            threads.append(threading.Thread(target=self._work, args=(serial, job), daemon=True))
+        for thread in threads:
+            thread.start()
+        with self._changed:
+            self._hand_over()
+        for thread in threads:
+            thread.join(60)
+        if self.failures:
+            raise self.failures[0]
+
+    def _work(self, serial: int, job: t.Callable[[], object]) -> None:
+        with self._changed:
+            self._wait(serial)
+        try:
+            job()
+        except BaseException as error:
+            self.failures.append(error)
+        with self._changed:
+            self._hand_over()
+
+    def _wait(self, serial: int) -> None:
+        if not self._changed.wait_for(lambda: self._turn == serial, 60):
+            raise TimeoutError
+
+    def _hand_over(self) -> None:
+        if self._asleep:
+            moment, self._turn = heapq.heappop(self._asleep)
+            self.now = max(self.now, moment)
+        self._changed.notify_all()
 
 
 class ScriptedApi:
@@ -80,10 +160,16 @@ class ScriptedApi:
 
 
 def connection(
-    api_port: int, *, key: Key = KEY, limiter: t.Optional[RateLimiter] = None, **changes: t.Any
+    api_port: int,
+    *,
+    key: Key = KEY,
+    limiter: t.Optional[RateLimiter] = None,
+    breaker: t.Optional[Breaker] = None,
+    **changes: t.Any,
 ) -> Connection:
     facts = {"host": "127.0.0.1", "protocol": "http", "timeout": 5.0, "key": key, "port": api_port, **changes}
-    return Connection(Access(**facts), FixedKeys(key), limiter or RateLimiter(1e6, 1000), zone="pek3a")
+    limiter = limiter or RateLimiter(1e6, 1000)
+    return Connection(Access(**facts), FixedKeys(key), limiter, zone="pek3a", breaker=breaker)
 
 
 def failing(link: Connection, action: str = "CreateNics") -> errors.HostnicError:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import subprocess
 import sys
@@ -17,11 +18,12 @@ import pytest
 
 from hostnic import errors
 from hostnic.cloud import sdk
+from hostnic.cloud.breaker import Breaker
 from hostnic.cloud.connection import Connection
 from hostnic.cloud.credentials import Access, Key
 from hostnic.cloud.keys import FixedKeys
 from hostnic.cloud.limiter import RateLimiter
-from tests.support.scripted_api import KEY, OK, ScriptedApi, connection, failing
+from tests.support.scripted_api import KEY, OK, ScriptedApi, Time, connection, failing
 
 
 @pytest.fixture
@@ -44,7 +46,7 @@ def test_sockets_do_not_pile_up(api: ScriptedApi) -> None:
         return len(list(Path("/proc/self/fd").iterdir()))
 
     api.script = [lambda handler: api.reply(handler, b"no", 404)]
-    link = connection(api.port)
+    link = connection(api.port, breaker=Breaker(1000))
     failing(link)
     before = descriptors()
     for _ in range(20):
@@ -54,6 +56,7 @@ def test_sockets_do_not_pile_up(api: ScriptedApi) -> None:
     while descriptors() > before + 2 and time.monotonic() < deadline:
         time.sleep(0.01)
     assert descriptors() <= before + 2
+    assert len(api.asked) == 21
 
 
 def test_threads_get_their_own_answers(api: ScriptedApi) -> None:
@@ -96,21 +99,109 @@ def test_observer_is_told_of_every_request(api: ScriptedApi) -> None:
 
 
 def test_every_request_takes_its_turn(api: ScriptedApi) -> None:
-    slept: list[float] = []
-    limiter = RateLimiter(1, 1, clock=lambda: 0.0, sleep=slept.append)
+    time = Time()
+    limiter = RateLimiter(1, 1, time, time.sleep)
     api.script = [b'{"ret_code":1300}', OK]
     connection(api.port, limiter=limiter).call("DescribeZones", {})
-    assert slept == [1.0]
+    assert time.slept == [1.0]
+    assert limiter.state()["actions"]["DescribeZones"]["calls"] == 2
 
 
-def test_rate_limit_voids_what_was_saved_up(api: ScriptedApi) -> None:
-    slept: list[float] = []
-    limiter = RateLimiter(1, 10, clock=lambda: 0.0, sleep=slept.append)
-    api.script = [b'{"ret_code":2500,"message":"QuotasExceeded, access too frequently, wait"}']
+TOO_OFTEN = b'{"ret_code":2500,"message":"QuotasExceeded, access too frequently, wait"}'
+
+
+def test_after_too_often_nothing_at_all_is_sent(api: ScriptedApi) -> None:
+    time = Time()
+    limiter = RateLimiter(1, 10, time, time.sleep, rng=lambda: 1.0, longest=4.0)
+    api.script = [TOO_OFTEN, OK]
     link = connection(api.port, limiter=limiter)
-    assert isinstance(failing(link), errors.RateLimited)
+    first = failing(link)
+    assert isinstance(first, errors.RateLimited)
+    assert first.details["retry_in"] == 5.0
+    held = failing(link, "DescribeNics")
+    assert isinstance(held, errors.RateLimited)
+    assert not held.ambiguous
+    assert (held.details["ret_code"], held.details["retry_in"]) == (None, 6.0)
+    assert len(api.asked) == 1
+    time.now += 6
+    link.call("DescribeNics", {})
+    assert len(api.asked) == 2
+
+
+def test_only_successes_make_an_action_faster(api: ScriptedApi) -> None:
+    time = Time()
+    limiter = RateLimiter(1, 10, time, time.sleep, rng=lambda: 1.0)
+    link = connection(api.port, limiter=limiter)
+    api.script = [TOO_OFTEN]
+    failing(link, "CreateNics")
+
+    def rate() -> float:
+        return float(link.state()["limiter"]["actions"]["CreateNics"]["rate"])
+
+    time.now += 60
+    for script, expected in ((b'{"ret_code":1400}', 0.5), (b'{"ret_code":5300}', 0.5), (api.hang_up, 0.5), (OK, 0.55)):
+        time.now += 60
+        api.script = [script]
+        with contextlib.suppress(errors.HostnicError):
+            link.call("CreateNics", {"count": 1})
+        assert rate() == expected
+
+
+def test_an_api_that_is_away_is_left_alone(api: ScriptedApi) -> None:
+    time = Time()
+    link = connection(api.port, breaker=Breaker(2, clock=time, rng=lambda: 1.0))
+    api.script = [api.hang_up]
     failing(link)
-    assert slept == [1.0]
+    failing(link, "AttachNics")
+    time.now += 0.25
+    error = failing(link, "DescribeNics")
+    assert isinstance(error, errors.Unreachable)
+    assert not error.ambiguous
+    assert error.details["retry_in"] == 0.75
+    assert "DescribeNics was not sent" in error.message
+    assert "last: AttachNics failed on the way to 127.0.0.1" in error.message
+    assert len(api.asked) == 2
+    assert link.state()["limiter"]["calls"] == 2  # what is not sent needs no turn
+    time.now += 0.75
+    api.script = [b'{"ret_code":2100,"message":"ResourceNotFound"}']
+    assert isinstance(failing(link), errors.NotFound)
+    assert link.state()["breaker"]["state"] == "CLOSED"
+
+
+def test_a_try_that_gets_no_turn_leaves_it_to_the_next_call(api: ScriptedApi) -> None:
+    time = Time()
+    limiter = RateLimiter(1, 3, time, time.sleep, rng=lambda: 1.0, longest=4.0)
+    link = connection(api.port, limiter=limiter, breaker=Breaker(1, clock=time, rng=lambda: 1.0))
+    api.script = [api.hang_up]
+    failing(link)
+    time.now += 1
+    limiter.refused()
+    assert isinstance(failing(link), errors.RateLimited)
+    assert link.state()["breaker"] == {**link.state()["breaker"], "state": "OPEN", "failures": 1, "retry_in": 0.0}
+    time.now += 6
+    api.script = [OK]
+    link.call("DescribeZones", {})
+    assert link.state()["breaker"]["state"] == "CLOSED"
+
+
+def test_nothing_is_sent_when_its_time_is_over(api: ScriptedApi) -> None:
+    time = Time()
+
+    class SlowKeys(FixedKeys):
+        def current(self) -> Key:
+            time.now += 3
+            return KEY
+
+    access = Access(host="127.0.0.1", protocol="http", port=api.port, key=KEY)
+    link = Connection(access, SlowKeys(KEY), RateLimiter(1, 1, time, time.sleep), zone="pek3a", clock=time)
+    with pytest.raises(errors.Timeout, match="was not sent") as caught:
+        link.call("DescribeZones", {}, within=2.0)
+    assert not caught.value.ambiguous
+    assert api.asked == []
+    api.script = [b'{"ret_code":1300}', OK]
+    with pytest.raises(errors.AuthFailed):
+        link.call("DescribeZones", {}, within=3.0)
+    assert len(api.asked) == 1
 
 
 def test_without_the_sdk_there_is_a_sentence(api: ScriptedApi, monkeypatch: pytest.MonkeyPatch) -> None:

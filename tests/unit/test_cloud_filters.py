@@ -24,7 +24,7 @@ class Scripted:
         self.answers = list(answers)
         self.asked: list[tuple[str, Answer]] = []
 
-    def call(self, action: str, params: t.Mapping[str, t.Any]) -> Answer:
+    def call(self, action: str, params: t.Mapping[str, t.Any], within: t.Optional[float] = None) -> Answer:
         self.asked.append((action, dict(params)))
         return self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
 
@@ -136,6 +136,18 @@ def test_created_but_not_told_which(answer: Answer) -> None:
     with pytest.raises(errors.Unreachable) as caught:
         cloud(Scripted(answer)).create_nics("vxnet-a", 2, "ours")
     assert caught.value.ambiguous
+
+
+@pytest.mark.parametrize("given", ["192.168.1.9", ""])
+def test_created_with_another_address(given: str) -> None:
+    made = {"nics": [{"nic_id": "a", "private_ip": "192.168.1.7"}, {"nic_id": "b", "private_ip": given}]}
+    if not given:  # a server that does not tell
+        assert len(cloud(Scripted(made)).create_nics("vxnet-a", 2, "ours", ["192.168.1.7", "192.168.1.8"])) == 2
+        return
+    with pytest.raises(errors.Unreachable, match=r"not asked for: 192\.168\.1\.9") as caught:
+        cloud(Scripted(made)).create_nics("vxnet-a", 2, "ours", ["192.168.1.7", "192.168.1.8"])
+    assert caught.value.ambiguous
+    assert len(cloud(Scripted(made)).create_nics("vxnet-a", 2, "ours")) == 2
 
 
 @pytest.mark.parametrize("answer", [{}, {"job_id": None}, {"job_id": ""}])

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import threading
+import time as wall
 import typing as t
 
 import pytest
@@ -11,21 +12,7 @@ import pytest
 from hostnic import errors
 from hostnic.cloud.limiter import RateLimiter
 from hostnic.cloud.retry import Patience
-
-
-class Time:
-    """Sleeping is what makes it pass."""
-
-    def __init__(self) -> None:
-        self.now = 100.0
-        self.slept: list[float] = []
-
-    def __call__(self) -> float:
-        return self.now
-
-    def sleep(self, seconds: float) -> None:
-        self.slept.append(seconds)
-        self.now += seconds
+from tests.support.scripted_api import Crowd, Time
 
 
 @pytest.fixture
@@ -45,21 +32,58 @@ def test_rest_fills_the_bucket_to_its_brim_only(time: Time) -> None:
     assert [limiter.acquire() for _ in range(4)] == pytest.approx([0, 0, 0, 0.2])
 
 
-def test_those_who_wait_stand_in_line(time: Time) -> None:
-    waits: list[float] = []
-    limiter = RateLimiter(2, 1, lambda: 0.0, waits.append)
-    threads = [threading.Thread(target=limiter.acquire) for _ in range(5)]
+def test_those_who_wait_stand_in_line() -> None:
+    time = Crowd()
+    limiter = RateLimiter(2, 1, time, time.sleep)
+    left: list[tuple[float, str]] = []
+
+    def come(who: str) -> t.Callable[[], None]:
+        return lambda: (limiter.acquire(), left.append((time.now, who)))[1]
+
+    time.run([(0.0, come("a")), (0.1, come("b")), (0.2, come("c")), (0.3, come("d")), (0.4, come("e"))])
+    assert left == [(pytest.approx(n * 0.5), who) for n, who in enumerate("abcde")]
+    assert limiter.state()["waited"] == 4.0
+
+
+def test_late_sleepers_do_not_add_up_to_a_burst() -> None:
+    """The machine was suspended while ten stood in line."""
+    suspended = 30.0
+    time = Crowd(late=lambda: suspended)
+    limiter = RateLimiter(2, 1, time, time.sleep)
+    left: list[float] = []
+
+    def come() -> None:
+        nonlocal suspended
+        try:
+            limiter.acquire()
+        except errors.RateLimited:  # it has slept for longer than anyone should wait
+            return
+        suspended = 0.0
+        left.append(time.now)
+
+    time.run([(0.0, come)] * 5)
+    assert [later - earlier >= 0.4999 for earlier, later in zip(left, left[1:])] == [True] * (len(left) - 1)
+    assert len(left) >= 2
+
+
+def test_threads_share_the_rate() -> None:
+    limiter = RateLimiter(100, 2)
+    left: list[int] = []
+
+    def work() -> None:
+        for _ in range(5):
+            limiter.acquire("DescribeNics")
+            left.append(1)
+
+    threads = [threading.Thread(target=work) for _ in range(6)]
+    started = wall.monotonic()
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(10)
-    assert sorted(waits) == [0.5, 1.0, 1.5, 2.0]
-
-
-def test_refusal_empties_the_bucket(time: Time) -> None:
-    limiter = RateLimiter(2, 10, time, time.sleep)
-    limiter.refused()
-    assert limiter.acquire() == 0.5
+        thread.join(20)
+    assert len(left) == 30
+    assert len(left) <= (wall.monotonic() - started) * 100 + 2
+    assert limiter.state()["calls"] == 30
 
 
 @pytest.mark.parametrize(("rate", "burst"), [(0, 1), (-1, 1), (1, 0)])
@@ -71,10 +95,12 @@ def test_a_limiter_that_could_never_let_anyone_through(rate: float, burst: int) 
 class Failing:
     def __init__(self, *failures: t.Optional[errors.HostnicError]) -> None:
         self.failures = list(failures)
+        self.left: list[float] = []
         self.calls = 0
 
-    def __call__(self) -> str:
+    def __call__(self, left: float) -> str:
         self.calls += 1
+        self.left.append(left)
         failure = self.failures.pop(0) if len(self.failures) > 1 else self.failures[0]
         if failure is not None:
             raise failure
@@ -90,6 +116,7 @@ def test_a_read_is_tried_again(time: Time) -> None:
     assert patience(time).read("DescribeNics", call) == "done"
     assert call.calls == 3
     assert time.slept == [0.5, 1.0]
+    assert call.left == [20.0, 19.5, 18.5]
 
 
 def test_jitter_is_full(time: Time) -> None:
@@ -108,7 +135,15 @@ def test_not_after_the_deadline(time: Time) -> None:
     assert sum(time.slept) < 1.2
 
 
-@pytest.mark.parametrize("error", [errors.Denied("no"), errors.AuthFailed("no"), errors.RateLimited("penalty")])
+@pytest.mark.parametrize(
+    "error",
+    [
+        errors.Denied("no"),
+        errors.AuthFailed("no"),
+        errors.RateLimited("penalty"),
+        errors.Unreachable("away", retry_in=0.0),
+    ],
+)
 def test_what_trying_again_would_not_help(time: Time, error: errors.HostnicError) -> None:
     call = Failing(error)
     with pytest.raises(type(error)):

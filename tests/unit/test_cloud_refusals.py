@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 
 from hostnic import errors
+from hostnic.cloud.breaker import Breaker
+from hostnic.cloud.limiter import RateLimiter
 from hostnic.cloud.qingcloud import QingCloud
 from hostnic.model import CloudNic
 from tests.support.emulated_cloud import HERE, NAME, EmulatedCloud
@@ -70,6 +72,8 @@ def test_limit_of_the_instance(make: Make) -> None:
     with pytest.raises(errors.QuotaExceeded) as caught:
         cloud.attach_nics(ids(made), HERE)
     assert caught.value.details["scope"] == "instance"
+    assert "you can only attach [3] nics to one instance at most" in caught.value.details["message"]
+    cloud.attach_nics(ids(made)[:2], HERE)  # the primary is the third
 
 
 def test_rate_limit_is_not_answered_with_more_calls(make: Make) -> None:
@@ -80,6 +84,73 @@ def test_rate_limit_is_not_answered_with_more_calls(make: Make) -> None:
         cloud.describe_nics(name=NAME)
     assert world.calls("DescribeNics") == 1
     assert world.slept == []
+
+
+@pytest.mark.parametrize(("penalty", "scope"), [(5.0, "key"), (30.0, "account"), (90.0, "key")])
+def test_a_budget_that_is_smaller_than_api_rate_is_found_and_kept(make: Make, penalty: float, scope: str) -> None:
+    """Half an hour at 5 calls a second, of which the account is given one in two seconds."""
+    world = make(rate_per_second=0.5, rate_burst=5, rate_penalty=penalty, rate_scope=scope)
+    now = world.clock.now
+    limiter = RateLimiter(5, 5, now, world.emulator.advance, rng=lambda: 0.5)
+    cloud = world.client(limiter=limiter)
+    done = refused = 0
+    end = now() + 1800
+    while now() < end:
+        try:
+            cloud.describe_nics(name=NAME)
+            done += 1
+        except errors.RateLimited as error:
+            refused += error.details["ret_code"] is not None
+            world.emulator.advance(error.details["retry_in"])
+    state = cloud.state()["limiter"]
+    assert state["refused"] == refused
+    assert world.calls("DescribeNics") == done + refused
+    assert done > 300
+    assert refused < done / 10
+
+
+def test_an_api_that_comes_back_is_noticed_within_the_reconcile_interval(make: Make) -> None:
+    world = make()
+    limiter = RateLimiter(5, 5, world.clock.now, world.emulator.advance)
+    cloud = world.client(limiter=limiter)
+    world.fault("*", "http_status", status=503, count=None)
+    for _ in range(60):
+        with pytest.raises(errors.Unreachable):
+            cloud.describe_zones()
+        world.emulator.advance(10)
+    assert cloud.state()["breaker"]["state"] == "OPEN"
+    assert "HTTP status 503" in cloud.state()["breaker"]["last"]
+    assert world.emulator.counters.to_dict()["calls"].get("DescribeZones", 0) == cloud.state()["limiter"]["calls"]
+    world.emulator.faults.clear()
+    world.emulator.advance(30)
+    assert cloud.describe_zones() == {"pek3a": "active"}
+    assert cloud.state()["breaker"]["state"] == "CLOSED"
+
+
+def test_what_holds_calls_back_unless_something_else_is_given(make: Make) -> None:
+    world = make()
+    limiter = RateLimiter(5, 5, world.clock.now, world.emulator.advance)
+    cloud = world.client(limiter=limiter, settings={"reconcile_interval": 7.0}, rng=lambda: 1.0)
+    world.fault("*", "http_status", status=503, count=None)
+    for _ in range(20):
+        with pytest.raises(errors.Unreachable):
+            cloud.describe_zones()
+        world.emulator.advance(7)
+    with pytest.raises(errors.Unreachable):
+        cloud.describe_zones()
+    assert cloud.state()["breaker"]["retry_in"] == 7.0
+
+    world.emulator.faults.clear()
+    world.fault("*", "ret_code", ret_code=2500, message="QuotasExceeded, access too frequently", count=None)
+    cloud = world.client(limiter=None, settings={"api_rate": 3.0}, rng=lambda: 0.0)
+    assert (cloud.state()["limiter"]["rate"], cloud.state()["limiter"]["burst"]) == (3.0, 3.0)
+    assert refusal(cloud).details["retry_in"] == 2.5
+
+    world.emulator.faults.clear()
+    world.fault("*", "http_status", status=503, count=None)
+    cloud = world.client(breaker=Breaker(1))
+    refusal(cloud)
+    assert cloud.state()["breaker"]["state"] == "OPEN"
 
 
 def test_busy_and_updating(make: Make) -> None:

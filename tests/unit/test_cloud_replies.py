@@ -73,6 +73,27 @@ def test_what_may_have_been_carried_out_all_the_same(code: int, ambiguous: bool)
     assert replies.failure("CreateNics", code, "").ambiguous is ambiguous
 
 
+@pytest.mark.parametrize(
+    ("action", "code", "message", "subject"),
+    [
+        ("CreateNics", 1400, "PermissionDenied, private ip [192.168.1.9] is already in use", "address"),
+        ("CreateNics", 1400, "PermissionDenied, no permission to use ip [192.168.1.9]", "address"),
+        ("CreateNics", 1100, "InvalidRequestFormat, private_ips is badly formed", "address"),
+        ("CreateNics", 1101, "illegal IP address", "address"),
+        ("CreateNics", 2110, "ResourceExists, 192.168.1.9", "address"),
+        ("CreateNics", 1400, "PermissionDenied, can't handle this request", None),
+        ("CreateNics", 1100, "parameter [count] is missing", None),
+        ("CreateNics", 2400, "the balance of private ips", None),
+        ("AttachNics", 1400, "PermissionDenied, private ip [192.168.1.9] is already in use", None),
+    ],
+)
+def test_refusals_that_are_about_an_address(action: str, code: int, message: str, subject: t.Optional[str]) -> None:
+    error = replies.failure(action, code, message)
+    assert type(error) is errors.Denied
+    assert error.details.get("subject") == subject
+    assert ("defect" in error.message) is (code in (1100, 1101) and subject is None)
+
+
 def test_no_resources_is_about_the_vxnet_only_when_creating() -> None:
     assert isinstance(replies.failure("CreateNics", 5200, "InsufficientResource"), errors.VxnetFull)
     assert isinstance(replies.failure("AttachNics", 5200, "InsufficientResource"), errors.Busy)

@@ -8,6 +8,7 @@ import datetime
 import ipaddress
 import socket
 import ssl
+import threading
 import time
 import typing as t
 from http.server import BaseHTTPRequestHandler
@@ -110,6 +111,24 @@ def test_dripping_answer_has_a_deadline(api: ScriptedApi) -> None:
     assert time.monotonic() - started < 3
 
 
+def test_all_steps_take_from_one_timeout(api: ScriptedApi) -> None:
+    """Neither the answer's beginning nor its rest comes as late as that by itself."""
+
+    def slow(handler: BaseHTTPRequestHandler) -> None:
+        api.over.wait(0.8)
+        handler.send_response(200)
+        handler.send_header("Content-Length", "100")
+        handler.end_headers()
+        api.stall(handler)
+
+    api.script = [slow]
+    started = time.monotonic()
+    error = failing(connection(api.port, timeout=1.0))
+    assert isinstance(error, errors.Timeout)
+    assert error.ambiguous
+    assert 0.9 < time.monotonic() - started < 1.5
+
+
 def test_hang_up_may_have_been_carried_out(api: ScriptedApi) -> None:
     api.script = [api.hang_up]
     error = failing(connection(api.port))
@@ -198,6 +217,30 @@ def test_private_cloud_with_its_own_ca(certificate: Path) -> None:
         assert len(server.asked) == 1
     finally:
         server.close()
+
+
+def test_a_slow_handshake_leaves_less_time_for_the_answer(certificate: Path) -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    over = threading.Event()
+
+    def serve() -> None:
+        plain, _ = listener.accept()
+        over.wait(0.8)
+        with context.wrap_socket(plain, server_side=True):
+            over.wait(20)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        port = listener.getsockname()[1]
+        started = time.monotonic()
+        error = failing(connection(port, protocol="https", ca_file=str(certificate), timeout=1.0))
+        assert 0.9 < time.monotonic() - started < 1.5
+        over.set()
+        thread.join(5)
+    assert isinstance(error, errors.Timeout)
+    assert error.ambiguous  # it was sent
 
 
 def test_file_that_holds_no_ca(tmp_path: Path) -> None:

@@ -410,3 +410,60 @@ def test_a_del_from_before_the_lease_does_not_end_it(bench: Bench) -> None:
     eventually(lambda: wire.boottime() > bench.pool.leases[KEY].since)
     bench.delete(asked_at=wire.boottime())
     assert bench.pool.states() == {ONE.nic_id: State.QUARANTINE}
+
+
+# -- a NIC that was found in its netns, its journal lost --------------------------------------------------------------
+
+
+@pytest.fixture
+def found(bench: Bench) -> Bench:
+    """NIC ONE is in the pod's netns, under a stand-in for the lease that was lost."""
+    stand_in = Lease("", f"netns-{POD.inode}", "eth0", ONE.nic_id, wire.boottime(), POD.inode, 7)
+    bench.pool.forgotten[(POD.inode, "eth0")] = stand_in
+    bench.pool.nics[ONE.nic_id] = replace(ONE, state=State.IN_USE)
+    bench.links.places[ONE.nic_id] = (POD.descriptor, "eth0")
+    return bench
+
+
+def test_add_takes_over_what_was_found_in_its_netns(found: Bench) -> None:
+    assert found.add().mac == ONE.nic_id
+    assert found.pool.leases[KEY].args == {"K8S_POD_NAME": "p"}
+    assert found.pool.named("acquire", "commit") == []
+    assert found.pool.forgotten == {}
+    assert found.add().mac == ONE.nic_id
+
+
+@pytest.mark.parametrize(("key", "netns"), [(KEY, OTHER_POD), (LeaseKey("pods", "c1", "net1"), POD)])
+def test_add_elsewhere_takes_over_nothing(found: Bench, key: LeaseKey, netns: Netns) -> None:
+    found.pool.supply.remove(ONE)
+    assert found.add(key, netns=netns).mac == TWO.nic_id
+    assert len(found.pool.forgotten) == 1
+
+
+def test_add_of_an_attachment_that_has_a_lease_takes_over_nothing(found: Bench) -> None:
+    found.pool.leases[KEY] = Lease("pods", "c1", "eth0", TWO.nic_id, 0.0)
+    found.pool.nics[TWO.nic_id] = replace(TWO, state=State.IN_USE)
+    del found.links.places[TWO.nic_id]
+    with pytest.raises(CniError, match="DEL it there first"):
+        found.add()
+    assert len(found.pool.forgotten) == 1
+
+
+def test_del_gives_back_what_was_found_in_its_netns(found: Bench) -> None:
+    found.delete()
+    assert found.links.places[ONE.nic_id] == "parking"
+    assert found.links.calls == [("from_pod", ONE.nic_id, POD.descriptor, "eth0", 7)]
+    assert found.pool.named("release") == [("release", KEY, True)]
+    assert (found.pool.forgotten, found.pool.leases) == ({}, {})
+
+
+def test_a_del_that_is_older_than_the_stand_in_ends_it_all_the_same(found: Bench) -> None:
+    found.delete(asked_at=1.0)
+    assert found.links.places[ONE.nic_id] == "parking"
+
+
+@pytest.mark.parametrize("netns", [OTHER_POD, None])
+def test_del_elsewhere_gives_nothing_back(found: Bench, netns: t.Optional[Netns]) -> None:
+    found.delete(netns=netns)
+    assert found.links.calls == []
+    assert len(found.pool.forgotten) == 1

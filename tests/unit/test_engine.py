@@ -187,7 +187,7 @@ def test_the_warm_pool_serves_while_the_cloud_is_away(node: Node) -> None:
         node.run(10)
     calls = node.calls()
     node.run(600)
-    assert node.calls() - calls < 60
+    assert node.calls() - calls <= 40 * 4  # a read and its three repetitions every 15 s
     for n in range(3):
         node.delete(f"pod{n}")
     node.emulator.faults.clear()
@@ -271,7 +271,7 @@ def test_one_link_that_will_not_move_does_not_hold_up_the_others(node: Node) -> 
     node.run(20)
     assert node.states() == {State.READY: 3}
     node.kernel.stubborn.clear()
-    node.run(60)
+    node.run(130)  # until the next look, and a rest
     assert node.engine.table.nic(stubborn).state is State.READY
 
 
@@ -334,7 +334,9 @@ def test_a_reservation_whose_link_came_back_is_ended(node: Node) -> None:
     key = LeaseKey("net", "a", "eth0")
     nic, _ = node.pool.acquire(key, {}, node.clock.now(), lambda: False)
     node.kernel.to_pod(nic.nic_id, 1, PodLink("eth0", "172.16.1.9/24"))
+    node.emulator.advance(0.1)
     node.start_agent()  # killed between the move and the commit
+    node.clock.advance(0.1)
     node.kernel.kill_netns(1)
     node.run(5)
     assert node.pool.lease(key) is None

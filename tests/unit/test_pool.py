@@ -11,9 +11,9 @@ from concurrent.futures import Future, ThreadPoolExecutor
 import pytest
 
 from hostnic.config import Settings
-from hostnic.errors import AuthFailed, PoolEmpty
-from hostnic.model import LeaseKey, Nic
-from hostnic.pool import EVERYWHERE, Pool
+from hostnic.errors import AuthFailed, Busy, Denied, NotFound, PoolEmpty, Unreachable, VxnetFull
+from hostnic.model import GATEWAY, Fixed, KnownVxnet, Lease, LeaseKey, Nic, Waiter
+from hostnic.pool import EVERYWHERE, Pool, netns_lease
 from hostnic.states import State
 from hostnic.store.memory import MemoryStore
 from hostnic.table import Table
@@ -47,12 +47,13 @@ class Serving:
         seconds: float = 10,
         cancelled: t.Callable[[], bool] = lambda: False,
         vxnets: tuple[str, ...] = (),
+        fixed: t.Optional[Fixed] = None,
     ) -> Future[tuple[Nic, bool]]:
         """Returns once the caller stands in the queue, or has its answer."""
         before = len(self.pool.waiting())
         deadline = time.monotonic() + seconds
         key = LeaseKey("net", container, "eth0")
-        answer = self._threads.submit(self.pool.acquire, key, {}, deadline, cancelled, vxnets)
+        answer = self._threads.submit(self.pool.acquire, key, {}, deadline, cancelled, vxnets, fixed)
         until(lambda: answer.done() or len(self.pool.waiting()) > before, 5, "a caller in the queue")
         return answer
 
@@ -135,3 +136,182 @@ def test_a_failed_add_gives_its_nic_back(serving: Serving, touched: bool, state:
     serving.ask("a").result(5)
     serving.pool.abort(LeaseKey("net", "a", "eth0"), touched_pod=touched)
     assert serving.table.nics()[0].state is state
+
+
+# -- who may have which -----------------------------------------------------------------------------------------------
+
+
+def test_ready_nics_are_taken_before_those_that_rest(serving: Serving) -> None:
+    resting = serving.bring()
+    serving.ask("a").result(5)
+    serving.pool.release(LeaseKey("net", "a", "eth0"), returned=True)
+    serving.pool.cleaned(serving.pool.uncleaned()[0])
+    fresh = serving.bring()
+    until(lambda: time.monotonic() - serving.table.nics(State.QUARANTINE)[0].since >= 0.05, 5, "a rest")
+    assert [serving.ask(name).result(5)[0].nic_id for name in "bc"] == [fresh.nic_id, resting.nic_id]
+    assert serving.pool.steals == 1
+
+
+def test_a_gateway_nic_is_nobodys(serving: Serving) -> None:
+    gateway = Nic("52:54:00:ff:00:01", "vxnet-a", "10.0.0.99", State.DETACHED, 0.0, purpose=GATEWAY)
+    serving.table.move(serving.table.move(gateway, State.DETACHED), State.READY)
+    with pytest.raises(PoolEmpty):
+        serving.ask("a", seconds=0.05).result(5)
+
+
+def test_a_pod_takes_over_the_nic_as_its_own_and_nothing_of_the_workload_before(serving: Serving) -> None:
+    nic = serving.bring()
+    serving.table.amend(nic, workload="db", keep=9.0, prewarmed=True, note="x")
+    taken, held_before = serving.ask("a").result(5)
+    assert (held_before, taken.workload, taken.keep, taken.prewarmed, taken.note) == (False, "", 0.0, False, "")
+
+
+def test_one_that_waits_for_its_address_does_not_take_another(serving: Serving) -> None:
+    waiting = serving.ask("a", fixed=Fixed("10.0.0.2", "db"))
+    serving.bring()
+    assert not waiting.done()
+    second = serving.bring()
+    assert waiting.result(5)[0].nic_id == second.nic_id
+    assert (second.private_ip, waiting.result(5)[0].workload) == ("10.0.0.2", "db")
+
+
+def test_each_waiting_add_is_told_to_the_planner_once(serving: Serving) -> None:
+    gone = threading.Event()
+    asked = [
+        serving.ask("a", cancelled=gone.is_set, vxnets=("vxnet-b",)),
+        serving.ask("b", cancelled=gone.is_set, fixed=Fixed("10.0.0.9", "db")),
+    ]
+    assert serving.pool.waiting() == (Waiter(("vxnet-b",)), Waiter((), "10.0.0.9"))
+    gone.set()
+    serving.pool.poke()
+    until(lambda: all(one.done() for one in asked), 5, "the end of both")
+    assert serving.pool.waiting() == ()
+
+
+def test_a_refused_address_is_refused_to_those_who_wait_for_it_alone(serving: Serving) -> None:
+    fixed, plain = serving.ask("a", fixed=Fixed("10.0.0.9", "db")), serving.ask("b")
+    serving.pool.refuse(["10.0.0.9", "10.0.0.8"], Denied("not yours"))
+    with pytest.raises(Denied, match="not yours"):
+        fixed.result(5)
+    assert not plain.done()
+    serving.bring()
+    assert plain.result(5)
+
+
+def test_who_comes_later_is_not_refused_by_what_was_refused_before(serving: Serving) -> None:
+    first = serving.ask("a", fixed=Fixed("10.0.0.1", "db"))
+    serving.pool.refuse(["10.0.0.1"], Denied("not yours"))
+    with pytest.raises(Denied):
+        first.result(5)
+    again = serving.ask("a", fixed=Fixed("10.0.0.1", "db"))
+    serving.bring()
+    assert again.result(5)
+
+
+# -- why there is none ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("vxnets", "error", "said"),
+    [
+        (("vxnet-a",), VxnetFull, "a is full"),
+        (("vxnet-b",), PoolEmpty, "no connection"),
+        (("vxnet-b", "vxnet-a"), VxnetFull, "a is full"),
+        ((), PoolEmpty, "no connection"),
+    ],
+)
+def test_a_pod_hears_what_concerns_its_vxnets(
+    serving: Serving, vxnets: tuple[str, ...], error: type[Exception], said: str
+) -> None:
+    serving.pool.report({"vxnet-a": VxnetFull("a is full"), EVERYWHERE: Unreachable("no connection")})
+    with pytest.raises(error, match=said):
+        serving.ask("a", seconds=0.05, vxnets=vxnets).result(5)
+
+
+def test_a_trouble_that_is_over_is_not_told(serving: Serving) -> None:
+    serving.pool.report({EVERYWHERE: AuthFailed("the key is wrong")})
+    serving.pool.report({})
+    with pytest.raises(PoolEmpty, match="NICs are on their way"):
+        serving.ask("a", seconds=0.05).result(5)
+
+
+def test_a_vxnet_that_was_not_read_yet_is_busy(serving: Serving) -> None:
+    with pytest.raises(Busy, match="vxnet-a has not been read"):
+        serving.pool.vxnet("vxnet-a")
+    known = KnownVxnet("vxnet-a", "10.0.0.0/24", "10.0.0.1", "rtr-1")
+    serving.table.apply(put=[known])
+    assert serving.pool.vxnet("vxnet-a") == known
+
+
+def test_what_holds_no_lease_cannot_be_committed(serving: Serving) -> None:
+    with pytest.raises(NotFound, match="no lease for net/a/eth0"):
+        serving.pool.commit(LeaseKey("net", "a", "eth0"), 1, 2)
+
+
+# -- found in a netns -------------------------------------------------------------------------------------------------
+
+
+def test_a_lease_that_was_found_is_taken_over_in_one_step(serving: Serving) -> None:
+    key, stand_in = LeaseKey("net", "a", "eth0"), netns_lease(7, "eth0")
+    nic = Nic("52:54:00:00:00:aa", "vxnet-a", "10.0.0.9", State.IN_USE, 0.0)
+    lease = Lease(stand_in.network, stand_in.container_id, stand_in.ifname, nic.nic_id, 5.0, 7, 3)
+    serving.table.move(nic, State.IN_USE)
+    serving.table.apply(put=[lease])
+    assert serving.pool.found_in(8, "eth0") is None
+    assert serving.pool.found_in(7, "eth1") is None
+    found = serving.pool.found_in(7, "eth0")
+    assert found == lease
+    serving.pool.take_over(found, key, {"K8S_POD_NAME": "p"})
+    assert serving.table.leases() == [Lease("net", "a", "eth0", nic.nic_id, 5.0, 7, 3, {"K8S_POD_NAME": "p"})]
+    assert serving.ask("a").result(5) == (serving.table.nic(nic.nic_id), True)
+
+
+# -- gateways ---------------------------------------------------------------------------------------------------------
+
+
+def own_vxnet(serving: Serving, host_address: str) -> None:
+    serving.table.apply(put=[KnownVxnet("vxnet-a", "10.0.0.0/24", "10.0.0.1", "rtr-1", host_address)])
+
+
+def gateway_nic(serving: Serving, **fields: t.Any) -> Nic:
+    nic = Nic("52:54:00:ff:00:01", "vxnet-a", "10.0.0.99", State.GATEWAY, 0.0, purpose=GATEWAY, **fields)
+    return serving.table.move(nic, State.GATEWAY)
+
+
+def no_gateway(serving: Serving) -> None:
+    with pytest.raises(PoolEmpty):
+        serving.pool.gateway("vxnet-a", time.monotonic(), lambda: False)
+
+
+def test_a_gateway_is_wanted_once_it_was_asked_for(serving: Serving) -> None:
+    assert serving.pool.gateways() == frozenset()
+    no_gateway(serving)
+    assert serving.pool.gateways() == {"vxnet-a"}
+
+
+def test_a_gateway_that_stands_is_wanted_beside_nics_of_pods(serving: Serving) -> None:
+    gateway_nic(serving)
+    assert serving.pool.gateways() == frozenset()
+    serving.bring("vxnet-a")
+    assert serving.pool.gateways() == {"vxnet-a"}
+
+
+def test_a_gateway_on_its_way_out_is_not_wanted(serving: Serving) -> None:
+    gateway_nic(serving, doomed=True)
+    serving.bring("vxnet-a")
+    assert serving.pool.gateways() == frozenset()
+
+
+def test_where_the_host_has_an_address_of_its_own_no_gateway_is_wanted(serving: Serving) -> None:
+    no_gateway(serving)
+    serving.bring("vxnet-a")
+    own_vxnet(serving, "10.0.0.77")
+    assert (serving.pool.gateways(), serving.pool.own_vxnets()) == (frozenset(), {"vxnet-a"})
+    assert serving.pool.gateway("vxnet-a", time.monotonic(), lambda: False) == "10.0.0.77"
+
+
+def test_a_gateway_that_stands_is_told_at_once(serving: Serving) -> None:
+    own_vxnet(serving, "")
+    no_gateway(serving)
+    gateway_nic(serving)
+    assert serving.pool.gateway("vxnet-a", time.monotonic(), lambda: False) == "10.0.0.99"

@@ -54,7 +54,9 @@ class Blocks:
 
     def lower_limit(self, limit: int, error: QuotaExceeded) -> None:
         """The instance takes no more NICs than these; found again and again, it is believed for longer and longer."""
-        same = limit == self._limit[1]
+        standing, same = self._limit[0].until > self._clock(), limit == self._limit[1]
+        if standing and same:  # another NIC of the same batch has met it
+            return
         self._limit_pause = min(2 * self._limit_pause, LIMIT_LONGEST) if same else BLOCK
         log.warning("%d NICs are all that this instance takes: %s", limit, error.message)
         self._limit = _Block(self._clock() + self._limit_pause, error), limit

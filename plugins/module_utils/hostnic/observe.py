@@ -35,6 +35,7 @@ class Observer:
         self._looked_at = float("-inf")
         self._looked_around_at = float("-inf")
         self._arounds = 0
+        self._arrived: frozenset[str] = frozenset()  # links of NICs being attached that the last look knew of
         self._interval = parts.settings.reconcile_interval
         self._poll = POLL
         self._before: object = None  # the table at the last look
@@ -65,10 +66,10 @@ class Observer:
     def due_in(self, links: t.Mapping[str, Link]) -> float:
         """Seconds until the next look; links that came up for NICs being attached ask for one soon."""
         attaching = self._table.nics(State.ATTACHING)
-        arrived = [nic for nic in attaching if nic.nic_id in links]
+        arrived = {nic.nic_id for nic in attaching if nic.nic_id in links}
         busy = attaching or self._table.nics(State.DETACHING, State.DELETING) or self._table.intents()
         moments = [self._looked_around_at + self._interval]
-        if arrived:
+        if arrived - self._arrived:
             at_once = len(arrived) == len(attaching) or self._parts.pool.waiting()
             moments.append(self._looked_at + (0.0 if at_once else GATHER))
         if busy:
@@ -77,6 +78,10 @@ class Observer:
 
     def look(self, links: t.Mapping[str, Link]) -> None:
         """One reading of our NICs, and what follows from it for each."""
+        arrived = frozenset(nic.nic_id for nic in self._table.nics(State.ATTACHING) if nic.nic_id in links)
+        if arrived - self._arrived:
+            self._poll = GATHER  # the cloud may say so a little later
+        self._arrived = arrived
         around = self._looked_around_at + self._interval <= self._parts.clock()
         live = self._live_jobs()  # before the NICs: what a finished job did is then visible
         seen = {nic.nic_id: nic for nic in self._read_nics(links, around)}
@@ -221,7 +226,8 @@ class Observer:
         pause = self._parts.settings.reconcile_interval
         table = (self._table.nics(), self._table.leases(), self._table.intents())
         self._looked_at = self._parts.clock()
-        self._poll = min(1.5 * self._poll, max(POLL, pause)) if table == self._before else POLL
+        slower = min(1.5 * self._poll, max(POLL, pause))
+        self._poll = slower if table == self._before or self._poll < POLL else POLL
         self._before = table
         if around:
             self._looked_around_at = self._looked_at

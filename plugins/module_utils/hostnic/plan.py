@@ -163,7 +163,8 @@ def _attaches(
 def _removals(
     snapshot: Snapshot, settings: Settings, sized: Sized, strays: t.Sequence[Nic], now: float
 ) -> t.Iterator[Action]:
-    useless = [nic for nic in strays if nic.state is State.GATEWAY]
+    # in a young one's vxnet there may be pods that are still to be found
+    useless = [nic for nic in strays if nic.state is State.GATEWAY and now - nic.since >= SWEEP_AFTER]
     yield from _of_some(Drain, [*sized.drain, *useless])
     leaving = sorted((nic for nic in snapshot.nics if nic.state is State.DRAINING), key=lambda nic: nic.since)
     yield from map(Detach, _batches([nic for nic in leaving if _retry_at(nic) <= now], settings.attach_chunk))

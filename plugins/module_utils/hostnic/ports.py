@@ -44,6 +44,9 @@ class Cloud(t.Protocol):
     def describe_jobs(self, job_ids: t.Sequence[str]) -> dict[str, str]:
         """Job id ► status: pending, working, successful, failed, `done with failure`; forgotten jobs are absent."""
 
+    def state(self) -> dict[str, t.Any]:
+        """JSON-ready: how fast calls may go now, and whether the API is away."""
+
     def describe_zones(self) -> dict[str, str]:
         """Zone id ► status."""
 

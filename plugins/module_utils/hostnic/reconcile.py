@@ -62,6 +62,7 @@ class Reconciler:
             "steals": self._parts.pool.steals,
             "attach_jobs": "one at a time" if snapshot.serial else "side by side",
             "proven": self._observer.foreign is not None,
+            "cloud": self._parts.cloud.state(),
         }
 
     # -- inside --------------------------------------------------------------------------------------------------------

@@ -101,10 +101,11 @@ def _here(nic: Nic, seen: Witness) -> t.Optional[Verdict]:
 
 def _free(nic: Nic, seen: Witness) -> t.Optional[Verdict]:
     """Attached to no instance."""
+    idle = nic.state in (State.DETACHED, State.BROKEN) or (nic.state is State.ATTACHING and not seen.pending)
+    if idle and not seen.ours:
+        return Verdict(State.GONE, "it was renamed: it is not ours any more")
     if nic.state is State.BROKEN:
         return Verdict(State.DETACHED, "it was detached")
-    if nic.state is State.DETACHED and not seen.ours:
-        return Verdict(State.GONE, "it was renamed: it is not ours any more")
     if nic.state is State.DETACHING and not (seen.pending and seen.linked):
         return Verdict(State.DETACHED)
     if not seen.pending and nic.state is State.ATTACHING:

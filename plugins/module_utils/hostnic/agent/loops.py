@@ -13,6 +13,7 @@ from ..reconcile import COALESCE
 
 log = logging.getLogger("hostnic.agent")
 
+LOOK_AGAIN: t.Final = 1.0  # s
 PAUSE_AFTER_DEFECT: t.Final = 30.0  # s
 
 
@@ -31,6 +32,20 @@ def reconcile(engine: Engine, after_round: t.Callable[[], None], stop: threading
             pause = PAUSE_AFTER_DEFECT
         if engine.wake.wait(pause):
             stop.wait(COALESCE)
+
+
+def clean_rested(engine: Engine, stop: threading.Event) -> None:
+    """As soon as a NIC comes to rest, whatever the reconciler waits for: until then no pod may have it."""
+    table = engine.table
+    while not stop.is_set():
+        with table.changed:
+            table.changed.wait_for(lambda: stop.is_set() or engine.pool.uncleaned(), timeout=LOOK_AGAIN)
+        try:
+            engine.survey.clean()
+        except Exception:
+            log.exception("a defect in the cleaning of addresses")
+        if engine.pool.uncleaned():  # the kernel refuses
+            stop.wait(LOOK_AGAIN)
 
 
 def follow_links(engine: Engine) -> t.Callable[[t.Optional[str]], None]:

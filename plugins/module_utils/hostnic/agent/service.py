@@ -82,6 +82,7 @@ def run(
     monitor = LinkMonitor(loops.follow_links(engine))
     threads = [
         threading.Thread(target=loops.reconcile, args=(engine, network.apply, stop), name="reconciler", daemon=True),
+        threading.Thread(target=loops.clean_rested, args=(engine, stop), name="cleaner", daemon=True),
         threading.Thread(target=spool.watch, args=(stop,), name="spool", daemon=True),
     ]
     monitor.start()

@@ -8,6 +8,7 @@ import time
 import typing as t
 
 from ..config import Settings
+from .breaker import Breaker
 from .connection import Connection, Observer
 from .credentials import Access, read_access
 from .keys import keys_for
@@ -22,6 +23,7 @@ def connect(
     origins: t.Optional[t.Mapping[str, str]] = None,
     overrides: t.Optional[t.Mapping[str, t.Any]] = None,
     limiter: t.Optional[RateLimiter] = None,
+    breaker: t.Optional[Breaker] = None,
     observe: t.Optional[Observer] = None,
     patience: float = 20.0,
     clock: t.Callable[[], float] = time.monotonic,
@@ -32,16 +34,21 @@ def connect(
     """Nothing is sent yet. Raises `InvalidConfig`.
 
     `origins` as `settings.load` gives them: a zone that was only a default gives way to the access file's.
-    `overrides` are keys of the access file (see `credentials.from_environ`). `patience`: seconds for repeated reads.
+    `overrides` are keys of the access file (see `credentials.from_environ`). `patience`: seconds in which a
+    call, and a read's repetitions, have to be on their way.
     `limiter` None: one of `settings.api_rate` calls a second, and a second's worth of them at once.
+    `breaker` None: one by the limiter's clock that tries again within `settings.reconcile_interval`, so that each
+    round of the agent finds out.
     """
     access = read_access(settings.access_file, overrides)
+    limiter = limiter or RateLimiter(settings.api_rate, max(1, round(settings.api_rate)), clock, sleep, rng=rng)
     return QingCloud(
         Connection(
             access,
             keys_for(access, wall=wall),
-            limiter or RateLimiter(settings.api_rate, max(1, round(settings.api_rate)), clock, sleep),
+            limiter,
             zone=zone_of(settings, access, origins or {}),
+            breaker=breaker or Breaker(longest=settings.reconcile_interval, clock=limiter.clock, rng=rng),
             observe=observe,
             clock=clock,
             wall=wall,

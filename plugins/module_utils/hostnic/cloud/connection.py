@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""One call of the QingCloud API: limited, signed, sent once, and its failure turned into an error that says why."""
+"""One call of the QingCloud API: held back, signed, sent once, and its failure turned into an error that says why."""
 
 from __future__ import annotations
 
 import email.utils
 import http.client
 import logging
+import math
 import socket
 import ssl
 import time
@@ -14,7 +15,8 @@ from urllib.parse import quote_plus
 
 from .. import errors
 from . import replies
-from .credentials import Access
+from .breaker import Breaker
+from .credentials import Access, Key
 from .keys import Keys
 from .limiter import RateLimiter
 from .sdk import BadAnswer, Exchange, Route, TooSlow
@@ -46,6 +48,7 @@ class Connection:
     """To one zone of one cloud; safe for several threads, each call has a socket of its own.
 
     `wall` gives Unix seconds and tells how far this machine's clock is off; `observe` is told of each request.
+    `exchange` makes what sends one request. `breaker` None: one by the limiter's clock.
     """
 
     def __init__(
@@ -55,65 +58,86 @@ class Connection:
         limiter: RateLimiter,
         *,
         zone: str,
+        breaker: t.Optional[Breaker] = None,
         tls: t.Optional[ssl.SSLContext] = None,
         observe: t.Optional[Observer] = None,
         clock: t.Callable[[], float] = time.monotonic,
         wall: t.Callable[[], float] = time.time,
+        exchange: t.Callable[[Route, Key, str, t.Callable[[], float]], Exchange] = Exchange,
     ) -> None:
         self._access = access
         self._keys = keys
         self._limiter = limiter
+        self._breaker = breaker or Breaker(clock=limiter.clock)
         self._zone = zone
         context = tls or tls_context(access)
         self._route = Route(access.host, access.port, access.timeout, context if access.protocol == "https" else None)
         self._observe = observe
         self._clock = clock
         self._wall = wall
+        self._exchange = exchange
 
     def __repr__(self) -> str:
         return f"Connection({self._access.protocol}://{self._access.host}:{self._access.port}, {self._zone})"
 
-    def call(self, action: str, params: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
+    def state(self) -> dict[str, t.Any]:
+        """What holds calls back, JSON-ready: see `RateLimiter.state` and `Breaker.state`."""
+        return {"limiter": self._limiter.state(), "breaker": self._breaker.state()}
+
+    def call(self, action: str, params: t.Mapping[str, t.Any], within: t.Optional[float] = None) -> dict[str, t.Any]:
         """The answer of `action`, ret_code 0. Values are strings, ints and sequences of those; None is left out.
 
         Sent again only where the API refused to look at it: once with a fresh stamp, once with a renewed role key.
+        Nothing is sent later than `within` seconds from now, so it is over a timeout after that at the latest.
         Raises one of `errors`; all carry action, ret_code (None without an answer) and message in their details.
         """
         try:
-            return self._call(action, params)
+            return self._call(action, params, math.inf if within is None else self._clock() + within)
         except errors.HostnicError as error:
             for name, value in (("action", action), ("ret_code", None), ("message", "")):
                 error.details.setdefault(name, value)
             raise
 
-    def _call(self, action: str, params: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
+    def _call(self, action: str, params: t.Mapping[str, t.Any], until: float) -> dict[str, t.Any]:
         retried: set[int] = set()
         while True:
             key = self._keys.current()
-            waited = self._limiter.acquire()
-            if waited > 1:
-                log.info("%s waited %.1f s for its turn", action, waited)
-            started = self._clock()
-            exchange = Exchange(self._route, key, self._zone, self._clock)
-            failure: t.Optional[errors.HostnicError] = None
-            answer: dict[str, t.Any] = {}
             try:
-                answer = self._send(exchange, action, _plain(action, params), bool(key.token))
-            except errors.HostnicError as error:
-                failure = error
-            code = _ret_code(answer)
-            if failure is None and code != 0:
-                failure = self._refusal(action, code, answer, exchange.date)
-            self._tell(action, self._clock() - started, failure)
-            if failure is None:
-                return answer
-            if isinstance(failure, errors.RateLimited):
-                self._limiter.refused()
-            worth = code == replies.EXPIRED or (code == replies.AUTH_FAILED and self._keys.renew(key))
-            if not worth or code in retried:
-                raise failure
-            retried.add(code or 0)
-            log.info("%s; sending it once more", failure.message)
+                return self._once(action, params, key, until)
+            except errors.HostnicError as failure:
+                code = failure.details.get("ret_code")
+                worth = code == replies.EXPIRED or (code == replies.AUTH_FAILED and self._keys.renew(key))
+                if not worth or code in retried or self._clock() >= until:
+                    raise
+                retried.add(code or 0)
+                log.info("%s; sending it once more", failure.message)
+
+    def _once(self, action: str, params: t.Mapping[str, t.Any], key: Key, until: float) -> dict[str, t.Any]:
+        plain = _plain(action, params)
+        left = until - self._clock()
+        if left < 0:
+            raise errors.Timeout(f"{action} was not sent: getting the key to sign it with took all its time")
+        with self._breaker.call(action):
+            self._limiter.acquire(action, left)
+            started = self._clock()
+            try:
+                answer = self._answer(action, plain, key)
+            except errors.HostnicError as failure:
+                self._tell(action, self._clock() - started, failure.kind)
+                if isinstance(failure, errors.RateLimited):
+                    failure.details["retry_in"] = round(self._limiter.refused(action), 3)
+                raise
+            self._tell(action, self._clock() - started, "ok")
+            self._limiter.succeeded(action)
+            return answer
+
+    def _answer(self, action: str, params: dict[str, t.Any], key: Key) -> dict[str, t.Any]:
+        exchange = self._exchange(self._route, key, self._zone, self._clock)
+        answer = self._send(exchange, action, params, bool(key.token))
+        code = _ret_code(answer)
+        if code != 0:
+            raise self._refusal(action, code, answer, exchange.date)
+        return answer
 
     def _send(self, exchange: Exchange, action: str, params: dict[str, t.Any], role: bool) -> dict[str, t.Any]:
         uri = ROLE_URI if role else self._access.uri
@@ -171,8 +195,7 @@ class Connection:
             return ""
         return f"this machine's clock is {abs(ahead):.0f} s {'ahead of' if ahead > 0 else 'behind'} the API's"
 
-    def _tell(self, action: str, seconds: float, failure: t.Optional[errors.HostnicError]) -> None:
-        outcome = failure.kind if failure is not None else "ok"
+    def _tell(self, action: str, seconds: float, outcome: str) -> None:
         log.debug("%s: %s after %.3f s", action, outcome, seconds)
         if self._observe is not None:
             self._observe(action, seconds, outcome)

@@ -5,23 +5,44 @@ from __future__ import annotations
 
 import logging
 import typing as t
+from dataclasses import replace
 
-from ..errors import HostnicError, NotFound, Unreachable
+from ..errors import HostnicError, Unreachable
 from ..model import CloudNic, Vxnet
 from . import items
 from .connection import Connection
+from .paging import Pager, Query, Row
 from .replies import with_message
 from .retry import Patience
 
 log = logging.getLogger("hostnic.cloud")
 
-PAGE: t.Final = 100  # rows; the most that the API gives at once
 MOST_NICS: t.Final = 252  # of one CreateNics
 BASE_NETWORK: t.Final = 2
-# Above this many pages the server is not paging but repeating itself.
-_MOST_PAGES = 1000
 
-_T = t.TypeVar("_T")
+
+def _nic(item: items.Item) -> Row[CloudNic]:
+    nic = items.nic(item)
+    return (nic.nic_id, nic) if nic else None
+
+
+def _vxnet(item: items.Item) -> Row[Vxnet]:
+    vxnet = items.vxnet(item)
+    return (vxnet.vxnet_id, vxnet) if vxnet else None
+
+
+def _status(id_name: str) -> t.Callable[[items.Item], Row[str]]:
+    def parse(item: items.Item) -> Row[str]:
+        found = items.text(item, id_name)
+        return (found, items.text(item, "status")) if found else None
+
+    return parse
+
+
+_NICS: t.Final = Query("DescribeNics", "nic_set", _nic, nothing={"nic_name": "qingcni-no-such-nic"})
+_VXNETS: t.Final = Query("DescribeVxnets", "vxnet_set", _vxnet, nothing={"vxnets": ["vxnet-nosuch00"]})
+_JOBS: t.Final = Query("DescribeJobs", "job_set", _status("job_id"), nothing={"jobs": ["j-nosuch00"]})
+_ZONES: t.Final = Query("DescribeZones", "zone_set", _status("zone_id"))
 
 
 class QingCloud:
@@ -30,6 +51,11 @@ class QingCloud:
     def __init__(self, connection: Connection, patience: t.Optional[Patience] = None) -> None:
         self._connection = connection
         self._patience = patience or Patience()
+        self._pager = Pager(connection, self._patience)
+
+    def state(self) -> dict[str, t.Any]:
+        """What holds calls back, JSON-ready: `limiter` as of `RateLimiter.state`, `breaker` as of `Breaker.state`."""
+        return self._connection.state()
 
     # -- writes -------------------------------------------------------------------------------------------------------
 
@@ -37,7 +63,7 @@ class QingCloud:
         if not 1 <= count <= MOST_NICS or (private_ips and len(private_ips) != count):
             raise HostnicError(f"CreateNics makes 1 to {MOST_NICS} NICs, with an address for each or for none")
         params = {"vxnet": vxnet_id, "count": count, "nic_name": name, "private_ips": list(private_ips) or None}
-        answer = self._connection.call("CreateNics", params)
+        answer = self._write("CreateNics", params)
         made = []
         for row in items.rows(answer, "nics"):
             nic_id = items.mac(items.text(row, "nic_id"))
@@ -45,6 +71,9 @@ class QingCloud:
                 made.append(CloudNic(nic_id, name, vxnet_id, items.text(row, "private_ip"), "available", ""))
         if len(made) != count:
             raise _incomplete("CreateNics", f"names {len(made)} of {count} NICs")
+        others = {nic.private_ip for nic in made if nic.private_ip}.difference(private_ips) if private_ips else set()
+        if others:
+            raise _incomplete("CreateNics", f"names addresses that were not asked for: {', '.join(sorted(others))}")
         log.info("created %d NICs in %s: %s", count, vxnet_id, " ".join(nic.nic_id for nic in made))
         return made
 
@@ -58,19 +87,22 @@ class QingCloud:
 
     def delete_nics(self, nic_ids: t.Sequence[str]) -> None:
         if nic_ids:
-            self._connection.call("DeleteNics", {"nics": _macs(nic_ids)})
+            self._write("DeleteNics", {"nics": _macs(nic_ids)})
             log.info("deleted %d NICs: %s", len(nic_ids), " ".join(nic_ids))
 
     def allow_foreign_sources(self, nic_id: str) -> None:
         params = {"nic": items.mac(_named("nic_id", nic_id)), "enable_aspoof": 0}
-        self._connection.call("ModifyNicAttributes", params)
+        self._write("ModifyNicAttributes", params)
 
     def _job(self, action: str, params: dict[str, t.Any]) -> str:
-        job_id = items.text(self._connection.call(action, params), "job_id")
+        job_id = items.text(self._write(action, params), "job_id")
         if not job_id:
             raise _incomplete(action, "names no job")
         log.info("%s of %s: job %s", action, " ".join(params["nics"]), job_id)
         return job_id
+
+    def _write(self, action: str, params: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
+        return self._connection.call(action, params, self._patience.deadline)
 
     # -- reads --------------------------------------------------------------------------------------------------------
 
@@ -88,93 +120,32 @@ class QingCloud:
         if instance_id is not None:
             params["instances"] = [_named("instance_id", instance_id)]
         wanted = None if nic_ids is None else _macs(nic_ids)
-        if wanted is None:
-            found = self._pages("DescribeNics", params, "nic_set", items.nic)
-        else:
-            found = self._by_ids("DescribeNics", "nics", wanted, params, "nic_set", items.nic)
+        query = replace(_NICS, params=params)
+        found = self._pager.all(query) if wanted is None else self._pager.by_ids(query, "nics", wanted)
         among = None if wanted is None else frozenset(wanted)
-        unique = {
-            nic.nic_id: nic
-            for nic in found
+        return [
+            nic
+            for nic in found.values()
             if (among is None or nic.nic_id in among)
             and (name is None or nic.nic_name == name)
             and (instance_id is None or nic.instance_id == instance_id)
-        }
-        return list(unique.values())
+        ]
 
     def describe_vxnets(self, vxnet_ids: t.Sequence[str]) -> list[Vxnet]:
         wanted = _distinct(vxnet_ids)
-        found = self._vxnets(wanted, {})
+        found = self._pager.by_ids(_VXNETS, "vxnets", wanted)
         # Base networks (vxnet-0 and its like) are shown only to those who ask for their type.
         rest = [vxnet_id for vxnet_id in wanted if vxnet_id not in found]
-        found.update(self._vxnets(rest, {"vxnet_type": BASE_NETWORK}))
+        found.update(self._pager.by_ids(replace(_VXNETS, params={"vxnet_type": BASE_NETWORK}), "vxnets", rest))
         return [found[vxnet_id] for vxnet_id in wanted if vxnet_id in found]
 
     def describe_jobs(self, job_ids: t.Sequence[str]) -> dict[str, str]:
         wanted = _distinct(job_ids)
-
-        def job(item: items.Item) -> t.Optional[tuple[str, str]]:
-            return (items.text(item, "job_id"), items.text(item, "status")) if item.get("job_id") else None
-
-        found = dict(self._by_ids("DescribeJobs", "jobs", wanted, {}, "job_set", job))
+        found = self._pager.by_ids(_JOBS, "jobs", wanted)
         return {job_id: found[job_id] for job_id in wanted if job_id in found}
 
     def describe_zones(self) -> dict[str, str]:
-        def zone(item: items.Item) -> t.Optional[tuple[str, str]]:
-            return (items.text(item, "zone_id"), items.text(item, "status")) if item.get("zone_id") else None
-
-        return dict(self._pages("DescribeZones", {}, "zone_set", zone))
-
-    def _vxnets(self, vxnet_ids: list[str], params: t.Mapping[str, t.Any]) -> dict[str, Vxnet]:
-        found = self._by_ids("DescribeVxnets", "vxnets", vxnet_ids, params, "vxnet_set", items.vxnet)
-        return {vxnet.vxnet_id: vxnet for vxnet in found if vxnet.vxnet_id in vxnet_ids}
-
-    def _by_ids(
-        self,
-        action: str,
-        id_list: str,
-        ids: list[str],
-        params: t.Mapping[str, t.Any],
-        row_list: str,
-        parse: t.Callable[[items.Item], t.Optional[_T]],
-    ) -> list[_T]:
-        """Rows of these ids. Some actions refuse the whole list for one unknown id: then it is found by halving."""
-        found: list[_T] = []
-        chunks = [ids[start : start + PAGE] for start in range(0, len(ids), PAGE)]
-        while chunks:
-            chunk = chunks.pop(0)
-            try:
-                found += self._pages(action, {**params, id_list: chunk}, row_list, parse)
-            except NotFound:
-                half = len(chunk) // 2
-                chunks = [part for part in (chunk[:half], chunk[half:]) if part and len(chunk) > 1] + chunks
-        return found
-
-    def _pages(
-        self,
-        action: str,
-        params: t.Mapping[str, t.Any],
-        row_list: str,
-        parse: t.Callable[[items.Item], t.Optional[_T]],
-    ) -> list[_T]:
-        """Every row, in pages: no `limit` would mean 20 rows, and one of more than 100 is silently cut."""
-        found: list[_T] = []
-        offset = 0
-        for _ in range(_MOST_PAGES):
-            page = {**params, "offset": offset, "limit": PAGE}
-
-            def ask(page: dict[str, t.Any] = page) -> dict[str, t.Any]:
-                return self._connection.call(action, page)
-
-            answer = self._patience.read(action, ask)
-            rows = items.rows(answer, row_list)
-            found += [parsed for parsed in map(parse, rows) if parsed is not None]
-            offset += len(rows)
-            total = items.number(answer, "total_count")
-            if not rows or (total is not None and offset >= total):
-                return found
-        error = Unreachable(f"{action} gives page after page and never ends", action=action, ret_code=0)
-        raise with_message(error, "")
+        return self._pager.all(_ZONES)
 
 
 def _macs(nic_ids: t.Iterable[str]) -> list[str]:

@@ -20,6 +20,8 @@ _FULL = re.compile(
     r"|\bvxnet \S+ is full\b",
     re.I,
 )
+# CreateNics with addresses: one that is taken, or none of the vxnet's. The API names no text for this either.
+_ADDRESS = re.compile(r"\bprivate[ _]?ips?\b|\bip address(?:es)?\b|\b\d+\.\d+\.\d+\.\d+\b", re.I)
 # Shaped like "you can only attach [10] volumes to one instance at most", which is known.
 _NIC_LIMIT = re.compile(r"\bonly attach \S+ nics?\b|\bnics?\b.*\bone instance at most\b", re.I)
 
@@ -33,6 +35,8 @@ _REMEDIES: t.Final[t.Mapping[int, str]] = {
     2400: "the account's balance is too low: top it up",
     5400: "something else depends on the resource: remove that first",
 }
+# Badly formed, wrong, not allowed or there already.
+_ABOUT_A_VALUE: t.Final = (1100, 1101, ACCESS_DENIED, 2110)
 _LONGEST_MESSAGE = 400
 
 
@@ -42,7 +46,8 @@ def failure(
     """The error that an answer with `ret_code` other than 0 stands for.
 
     `access` says where the key came from, `clock_off` how far this machine's clock is off, if known. Details:
-    action, ret_code, message; for `QuotaExceeded` also scope: "day", "instance" or "account".
+    action, ret_code, message; for `QuotaExceeded` also scope: "day", "instance" or "account"; for a CreateNics that
+    is `Denied` with a word about an address also subject: "address".
     """
     message = printable(message)
     facts: dict[str, t.Any] = {"action": action, "ret_code": ret_code}
@@ -74,6 +79,8 @@ def failure(
     elif 5000 <= ret_code < 5400:
         # 5000 is anything, 5100 is documented as "timeout or overload": the work may have been done.
         error = errors.Busy(said(), ambiguous=ret_code not in (NO_RESOURCES, UPDATING), **facts)
+    elif action == "CreateNics" and ret_code in _ABOUT_A_VALUE and _ADDRESS.search(message):
+        error = errors.Denied(said(), subject="address", **facts)
     else:
         error = errors.Denied(said(_REMEDIES.get(ret_code, "")), **facts)
     return with_message(error, message)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Trying a read again: a few times, with full jitter, and not after a deadline. Writes never come here."""
+"""Trying a read again: a few times, with full jitter, and not after a deadline. Writes are not repeated."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _T = t.TypeVar("_T")
 
 @dataclass(frozen=True)
 class Patience:
-    """`retries` after the first try, none of them started later than `deadline` seconds after it.
+    """`retries` after the first try, none of them sent later than `deadline` seconds after it began.
 
     Pauses are uniform between 0 and min(`cap`, `base` * 2**n) seconds ("full jitter"), so that nodes that failed
     together do not come back together.
@@ -32,18 +32,24 @@ class Patience:
     sleep: t.Callable[[float], object] = time.sleep
     rng: t.Callable[[], float] = random.random  # 0 <= x < 1
 
-    def read(self, what: str, call: t.Callable[[], _T]) -> _T:
-        """`call()`, repeated while it raises something transient; then the last error. `what` is for the log."""
+    def read(self, what: str, call: t.Callable[[float], _T]) -> _T:
+        """`call(left)`, repeated while it raises something transient; then the last error. `what` is for the log.
+
+        `left`: seconds within which what it sends has to be on its way, so that a wait for its turn counts as well.
+        """
         until = self.clock() + self.deadline
         for attempt in range(self.retries + 1):
             try:
-                return call()
+                return call(until - self.clock())
             except HostnicError as error:
-                pause = self.rng() * min(self.cap, self.base * 2**attempt)
-                # Every call during the penalty prolongs it, so a rate limit is the caller's to wait out.
-                hopeless = not error.transient or isinstance(error, RateLimited)
-                if hopeless or attempt == self.retries or self.clock() + pause >= until:
+                pause = self.rng() * min(self.cap, self.base * 2.0 ** min(attempt, 30))
+                if _hopeless(error) or attempt == self.retries or self.clock() + pause >= until:
                     raise
                 log.info("%s: %s; trying again in %.1f s", what, error.message, pause)
                 self.sleep(pause)
         raise HostnicError(f"{what} was never tried: retries is {self.retries}")
+
+
+def _hopeless(error: HostnicError) -> bool:
+    """Every call during a rate limit's penalty prolongs it, and whoever says when to come again means not before."""
+    return not error.transient or isinstance(error, RateLimited) or "retry_in" in error.details

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import socket
 import ssl
 import time
 import typing as t
@@ -69,6 +70,7 @@ class Exchange:
         )
         self._deadline = clock() + route.timeout
         self._clock = clock
+        self._link.left = self._left
         self._sdk = _Once(self, self._link, key, zone, route)
 
     @property
@@ -90,6 +92,7 @@ class Exchange:
         left = _LARGEST if response.length is None else response.length
         while left > 0:
             # read1 takes what is there; it keeps no count of Content-Length on every Python, so that is done here
+            self._link.hurry()
             piece = response.read1(min(left, 1 << 16))
             if not piece:
                 if response.length is not None:
@@ -101,20 +104,39 @@ class Exchange:
                 raise TooSlow
         return b"".join(pieces)
 
+    def _left(self) -> float:
+        """Seconds; a socket that is given 0 would not wait at all, and say so in other words."""
+        return max(0.001, self._deadline - self._clock())
 
-class _Plain(http.client.HTTPConnection):
+
+class _Timed(http.client.HTTPConnection):
+    """A socket whose every step takes from the same time, instead of having all of it anew."""
+
     made = False
+    left: t.Callable[[], float]
+    wire: t.Optional[socket.socket] = None
 
+    def connect(self) -> None:
+        super().connect()
+        self.wire = self.sock  # http.client forgets it while the answer is still being read
+        self.hurry()
+
+    def hurry(self) -> None:
+        if self.wire is not None:
+            self.wire.settimeout(self.left())
+
+
+class _Plain(_Timed):
     def connect(self) -> None:
         super().connect()
         self.made = True
 
 
-class _Secure(http.client.HTTPSConnection):
-    made = False
-
+class _Secure(http.client.HTTPSConnection, _Timed):
     def connect(self) -> None:
         super().connect()
+        self.wire = self.sock  # around the one that `_Timed` saw
+        self.hurry()
         self.made = True
 
 

@@ -11,14 +11,11 @@ import typing as t
 from dataclasses import dataclass
 
 from ..model import Link
-from .encoders import encode
+from .encoders import Attributes, encode
 from .netlink import DUMP, REQUEST, Netlink, Request, attributes
 
 IFF_UP: t.Final = 0x1
 IFF_LOOPBACK: t.Final = 0x8
-IFF_NOARP: t.Final = 0x80
-IFF_PROMISC: t.Final = 0x100
-IFF_ALLMULTI: t.Final = 0x200
 
 RTM_NEWLINK: t.Final = 16
 RTM_DELLINK: t.Final = 17
@@ -30,22 +27,47 @@ _SKIP_STATS: t.Final = 8
 # A real NIC has no kind; a veth stands for one in laboratories.
 _KINDS: t.Final = ("", "veth")
 
+# Attribute ► its name, of the numbers that root in a container can change and that come along in a move.
+NUMBERS: t.Final = {
+    4: "IFLA_MTU",
+    13: "IFLA_TXQLEN",
+    40: "IFLA_GSO_MAX_SEGS",
+    41: "IFLA_GSO_MAX_SIZE",
+    58: "IFLA_GRO_MAX_SIZE",
+    63: "IFLA_GSO_IPV4_MAX_SIZE",
+    64: "IFLA_GRO_IPV4_MAX_SIZE",
+}
+# those of a link, by name: only what this kernel tells
+Numbers = t.Mapping[str, int]
+
+# IFLA_XDP_DRV_PROG_ID, SKB, HW ► the flag of <linux/if_link.h> that names the mode
+_XDP_MODES: t.Final = {5: 4, 6: 2, 7: 8}
+
 _IFINFO: t.Final = struct.Struct("=BxHiII")
 
 
 @dataclass(frozen=True)
 class Device:
-    """A link in some namespace. `permanent` is empty where the kernel knows none (virtual links)."""
+    """A link in some namespace. `permanent` is empty where the kernel knows none (virtual links).
+
+    `below`: the index of the link of the same namespace that this one stands on, or 0. `xdp`: mode flag and program id
+    of each XDP program.
+    """
 
     index: int
     name: str
     mac: str
     permanent: str
     flags: int
-    mtu: int
     kind: str
     alias: bool
     altnames: tuple[bytes, ...]  # a container may have chosen any bytes
+    numbers: Numbers
+    broadcast: str
+    group: int
+    linkmode: int
+    xdp: tuple[tuple[int, int], ...]
+    below: int
 
     @property
     def identity(self) -> str:
@@ -55,6 +77,10 @@ class Device:
     @property
     def up(self) -> bool:
         return bool(self.flags & IFF_UP)
+
+    @property
+    def mtu(self) -> int:
+        return self.numbers.get("IFLA_MTU", 0)
 
     @property
     def may_be_a_nic(self) -> bool:
@@ -74,10 +100,17 @@ def parse(body: bytes) -> Device:
         mac=_mac(known.get(1, b"")),  # IFLA_ADDRESS
         permanent=_mac(known.get(54, b"")),  # IFLA_PERM_ADDRESS
         flags=flags,
-        mtu=int.from_bytes(known.get(4, b""), sys.byteorder),  # IFLA_MTU
         kind=next((_text(value) for key, value in attributes(known.get(18, b"")) if key == 1), ""),  # IFLA_LINKINFO
         alias=bool(known.get(20)),  # IFLA_IFALIAS
         altnames=tuple(value.rstrip(bytes(1)) for key, value in attributes(known.get(52, b"")) if key == 53),
+        numbers={name: _number(known[key]) for key, name in NUMBERS.items() if key in known},
+        broadcast=known.get(2, b"").hex(":"),  # IFLA_BROADCAST
+        group=_number(known.get(27, b"")),  # IFLA_GROUP
+        linkmode=_number(known.get(17, b"")),  # IFLA_LINKMODE
+        xdp=tuple(
+            (_XDP_MODES[key], _number(value)) for key, value in attributes(known.get(43, b"")) if key in _XDP_MODES
+        ),
+        below=0 if 37 in known else _number(known.get(5, b"")),  # IFLA_LINK_NETNSID, IFLA_LINK
     )
 
 
@@ -92,11 +125,13 @@ def named(channel: Netlink, name: str) -> t.Optional[Device]:
     return parse(body) if body is not None else None
 
 
-def everything(channel: Netlink) -> list[Device]:
-    """Every link of the socket's namespace."""
+def everything(channel: Netlink, nsid: t.Optional[int] = None) -> list[Device]:
+    """Every link of the socket's namespace, or of the one that it knows by this number."""
+    chosen: Attributes = (("IFLA_EXT_MASK", _SKIP_STATS),)
+    if nsid is not None:
+        chosen += (("IFLA_TARGET_NETNSID", nsid),)
     request = Request(
-        encode("link", _RTM_GETLINK, REQUEST | DUMP, {"family": socket.AF_UNSPEC}, (("IFLA_EXT_MASK", _SKIP_STATS),)),
-        "list the links",
+        encode("link", _RTM_GETLINK, REQUEST | DUMP, {"family": socket.AF_UNSPEC}, chosen), "list the links"
     )
     return [parse(body) for body in channel.dump(request)]
 
@@ -113,6 +148,18 @@ def find_changed(devices: t.Iterable[Device], index: int, name: str) -> t.Option
         if (device.index, device.name) == (index, name) and device.may_be_a_nic and not device.permanent:
             return device
     return None
+
+
+def standing_on(devices: t.Iterable[Device], device: Device) -> list[Device]:
+    """Of a list of `device`'s own namespace: the links that were made on top of it, such as VLANs and macvlans.
+
+    A veth's peer looks like one and is none.
+    """
+    return [other for other in devices if other.below == device.index and other.kind not in _KINDS]
+
+
+def _number(value: bytes) -> int:
+    return int.from_bytes(value, sys.byteorder)
 
 
 def _text(value: bytes) -> str:

@@ -41,6 +41,9 @@ else:
         nla_flags = NLA_F_NESTED
         nla_map = ((53, "IFLA_ALT_IFNAME", "asciiz"),)
 
+    class _Xdp(nla):  # type: ignore[misc]
+        nla_map = ((1, "IFLA_XDP_FD", "int32"), (3, "IFLA_XDP_FLAGS", "uint32"))
+
     class _Link(nlmsg):  # type: ignore[misc]
         """Written out, and not derived from pyroute2's: that reads IFLA_INET_CONF as an array and cannot write it, and
         a class derived from it loses its own attributes once pyroute2 has used its parent.
@@ -56,25 +59,50 @@ else:
         )
         nla_map = (
             (1, "IFLA_ADDRESS", "l2addr"),
+            (2, "IFLA_BROADCAST", "l2addr"),
             (3, "IFLA_IFNAME", "asciiz"),
             (4, "IFLA_MTU", "uint32"),
+            (13, "IFLA_TXQLEN", "uint32"),
+            (17, "IFLA_LINKMODE", "uint8"),
             (20, "IFLA_IFALIAS", "asciiz"),
             (26, "IFLA_AF_SPEC", "af_spec"),
+            (27, "IFLA_GROUP", "uint32"),
             (28, "IFLA_NET_NS_FD", "uint32"),
             (29, "IFLA_EXT_MASK", "uint32"),
+            (40, "IFLA_GSO_MAX_SEGS", "uint32"),
+            (41, "IFLA_GSO_MAX_SIZE", "uint32"),
+            (43, "IFLA_XDP", "xdp"),
+            (46, "IFLA_TARGET_NETNSID", "int32"),
             (52, "IFLA_PROP_LIST", "alt_names"),
+            (58, "IFLA_GRO_MAX_SIZE", "uint32"),
+            (63, "IFLA_GSO_IPV4_MAX_SIZE", "uint32"),
+            (64, "IFLA_GRO_IPV4_MAX_SIZE", "uint32"),
         )
         af_spec = _AfSpec
         alt_names = _AltNames
+        xdp = _Xdp
 
-    _CLASSES = {"link": _Link, "address": ifaddrmsg, "route": rtmsg, "neighbour": ndmsg, "rule": fibmsg}
+    class _NetnsId(nlmsg):  # type: ignore[misc]
+        """Written out, since a namespace may be unknown (-1) and pyroute2's has unsigned numbers."""
+
+        fields = (("family", "B"), ("__align", "3x"))
+        nla_map = ((1, "NETNSA_NSID", "int32"), (3, "NETNSA_FD", "uint32"))
+
+    _CLASSES = {
+        "link": _Link,
+        "address": ifaddrmsg,
+        "route": rtmsg,
+        "neighbour": ndmsg,
+        "rule": fibmsg,
+        "netns id": _NetnsId,
+    }
 
 # (name, value) each; a value that is a tuple holds nested attributes
 Attributes = tuple[tuple[str, t.Any], ...]
 
 
 def encode(what: str, kind: int, flags: int, fields: t.Mapping[str, int], attributes: Attributes = ()) -> bytes:
-    """A message with a sequence number of 0. `what`: link, address, route, neighbour, rule.
+    """A message with a sequence number of 0. `what`: link, address, route, neighbour, rule, netns id.
 
     `InvalidConfig` where pyroute2 is not installed, `LinkFailed` where a value cannot be written.
     """

@@ -2,7 +2,8 @@
 """The port Guard: keeps network managers and udev off our NICs, told before these appear.
 
 Nobody may configure, rename or re-MAC a NIC between its hot-plug and its parking. Its MAC is known from CreateNics, so
-runtime files name it before AttachNics. They are volatile on purpose: after a reboot the agent writes them anew.
+runtime files name it before AttachNics. They are volatile on purpose: after a reboot they are written anew, before the
+managers start, since NICs that are attached already are there from the beginning.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ log = logging.getLogger("hostnic.net")
 
 _MAC: t.Final = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
 _TIMEOUT: t.Final = 10.0
-_NOT_RUNNING: t.Final = "does not exist"  # busctl
+_INACTIVE: t.Final = "exit status"  # systemctl, which says nothing else then
+_NOT_ON_THE_BUS: t.Final = "does not exist"  # busctl
 _HEAD: t.Final = "# Written by qingagent: these NICs belong to pods. Gone after a reboot; do not edit.\n"
 
 # Runs a command; returns "" or what went wrong.
@@ -28,10 +30,13 @@ _Text = t.Callable[[t.Sequence[str]], str]
 
 @dataclass(frozen=True)
 class _Manager:
-    """`present`: the path below the root that shows it; `reload`: how it is told of new files, if it runs."""
+    """`present`: paths below the root of which one shows that it runs or is installed; `unit`: what runs where it does;
+    `reload`: how it is told of new files then.
+    """
 
     name: str
-    present: str
+    present: tuple[str, ...]
+    unit: str
     files: dict[str, _Text]
     reload: tuple[str, ...]
 
@@ -60,7 +65,8 @@ _LEFT_ALONE: t.Final = "NamePolicy=keep\nAlternativeNamesPolicy=\nMACAddressPoli
 _MANAGERS: t.Final = (
     _Manager(
         "systemd-networkd",
-        "run/systemd/system",
+        ("run/systemd/system",),
+        "systemd-networkd.service",
         {
             "run/systemd/network/05-qingcni.network": _matching("MACAddress", _UNMANAGED),
             "run/systemd/network/05-qingcni-permanent.network": _matching("PermanentMACAddress", _UNMANAGED),
@@ -69,7 +75,8 @@ _MANAGERS: t.Final = (
     ),
     _Manager(
         "udev",
-        "run/udev/control",
+        ("run/udev/control", "usr/bin/udevadm", "bin/udevadm"),
+        "systemd-udevd.service",
         {
             "run/systemd/network/05-qingcni.link": _matching("MACAddress", _LEFT_ALONE),
             "run/systemd/network/05-qingcni-permanent.link": _matching("PermanentMACAddress", _LEFT_ALONE),
@@ -78,7 +85,8 @@ _MANAGERS: t.Final = (
     ),
     _Manager(
         "NetworkManager",
-        "run/NetworkManager",
+        ("run/NetworkManager", "usr/sbin/NetworkManager", "usr/bin/NetworkManager"),
+        "NetworkManager.service",
         {"run/NetworkManager/conf.d/05-qingcni.conf": _network_manager},
         _call("org.freedesktop.NetworkManager", "org.freedesktop.NetworkManager", "Reload", "u", "1"),
     ),
@@ -100,18 +108,21 @@ class ManagerGuard:
     def __init__(self, root: Path = Path("/"), run: Runner = run_command) -> None:
         self._root = root
         self._run = run
-        self._untold: set[str] = set()  # managers whose files are newer than what they have been told
+        # Managers whose files are newer than what they have been told. All at first: the files may be from a process
+        # that ran when a manager was just starting.
+        self._untold = {manager.name for manager in _MANAGERS}
 
     def protect(self, macs: t.Iterable[str]) -> None:
         """Files that are right stay as they are; without MACs there are no files, as an empty match matches all."""
         chosen = sorted(mac for mac in set(macs) if _is_mac(mac))
         for manager in _MANAGERS:
-            if not (self._root / manager.present).exists():
+            if not any((self._root / path).exists() for path in manager.present):
                 continue
             written = [self._ensure(self._root / path, text, chosen) for path, text in manager.files.items()]
             if True in written:
                 self._untold.add(manager.name)
-            if manager.name in self._untold:
+            standing = any((self._root / path).exists() for path in manager.files)
+            if manager.name in self._untold and (standing or True in written):
                 self._tell(manager)
 
     def _ensure(self, path: Path, text: _Text, macs: t.Sequence[str]) -> bool:
@@ -122,7 +133,9 @@ class ManagerGuard:
             if before == wanted:
                 return False
             if wanted:
+                made = _make_readable(path.parent)
                 _replace(path, wanted)
+                self._label(made)
             else:
                 path.unlink()
         except OSError as error:
@@ -130,11 +143,20 @@ class ManagerGuard:
             return False
         return True
 
+    def _label(self, made: t.Optional[Path]) -> None:
+        """Under SELinux, a manager that finds its own directory with another label could not write there."""
+        if made is not None and (self._root / "sys/fs/selinux/enforce").exists():
+            trouble = self._run(("restorecon", "-R", str(made)))
+            if trouble:
+                log.warning("%s has no SELinux label of its own, which may hinder its owner: %s", made, trouble)
+
     def _tell(self, manager: _Manager) -> None:
-        trouble = self._run(manager.reload)
+        """Asks first: early during boot, to tell would be to wait for one that waits for us."""
+        state = self._run(("systemctl", "is-active", "--quiet", manager.unit))
+        trouble = state or self._run(manager.reload)
         # one that is not running reads the files when it starts
         self._untold.discard(manager.name)
-        if _NOT_RUNNING in trouble:
+        if state.startswith(_INACTIVE) or _NOT_ON_THE_BUS in trouble:
             log.debug("%s is not running", manager.name)
         elif trouble:
             self._untold.add(manager.name)
@@ -149,16 +171,17 @@ def _is_mac(mac: str) -> bool:
 
 
 def _replace(path: Path, content: bytes) -> None:
-    _make_readable(path.parent)
     draft = path.with_name(f".{path.name}.new")
     draft.write_bytes(content)
     draft.chmod(0o644)
     draft.replace(path)
 
 
-def _make_readable(directory: Path) -> None:
-    """Whatever the umask: systemd-networkd reads as a user of its own."""
-    if not directory.exists():
-        _make_readable(directory.parent)
-        directory.mkdir()
-        directory.chmod(0o755)
+def _make_readable(directory: Path) -> t.Optional[Path]:
+    """Whatever the umask: systemd-networkd reads as a user of its own. Returns the topmost that had to be made."""
+    if directory.exists():
+        return None
+    above = _make_readable(directory.parent)
+    directory.mkdir()
+    directory.chmod(0o755)
+    return above or directory

@@ -12,13 +12,14 @@ import ipaddress
 import logging
 import os
 import typing as t
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from ..errors import HostnicError, LinkFailed
-from ..model import Link, PodLink
+from ..model import Link, PodLink, PodPlace
 from . import forget, gateway, netns, requests, sysctl
 from .addresses import addresses
+from .census import Census, Known
 from .devices import Device, everything, find, find_changed, named
 from .netlink import NETFILTER, Netlink, Request, Sockets
 from .parking import Parking
@@ -37,30 +38,29 @@ class KernelLinks:
 
     def __init__(self, parking: str = PARKING, host: str = netns.HOST) -> None:
         """`host`: for tests; the agent's own namespace otherwise. `LinkFailed` where the parking one is missing."""
-        self._host_fd = netns.open_path(host)
-        try:
+        with ExitStack() as undo:
+            self._host_fd = netns.open_path(host)
+            undo.callback(os.close, self._host_fd)
             self._parking_fd = netns.open_path(parking)
-        except LinkFailed:
-            os.close(self._host_fd)
-            raise
-        self._own = {
-            Path(netns.HOST).stat().st_ino: "the agent's",
-            netns.inode(self._host_fd): "the host's",
-            netns.inode(self._parking_fd): "the parking",
-        }
-        self._envoy = netns.Envoy()
-        self._host = Sockets(self._envoy, self._host_fd)
-        self._conntrack = Sockets(self._envoy, self._host_fd, NETFILTER)
-        self._parking = Parking(self._envoy, self._parking_fd)
-        if netns.inode(self._host_fd) == netns.inode(self._parking_fd):
-            self.close()
-            raise LinkFailed(f"{parking} is the host's own network namespace: NICs cannot be parked there")
+            undo.callback(os.close, self._parking_fd)
+            if netns.inode(self._host_fd) == netns.inode(self._parking_fd):
+                raise LinkFailed(f"{parking} is the host's own network namespace: NICs cannot be parked there")
+            self._own = {
+                Path(netns.HOST).stat().st_ino: "the agent's",
+                netns.inode(self._host_fd): "the host's",
+                netns.inode(self._parking_fd): "the parking",
+            }
+            self._envoy = netns.Envoy()
+            undo.callback(self._envoy.close)
+            self._host = Sockets(self._envoy, self._host_fd)
+            self._conntrack = Sockets(self._envoy, self._host_fd, NETFILTER)
+            self._parking = Parking(self._envoy, self._parking_fd)
+            undo.pop_all()
 
     def close(self) -> None:
         """Nothing may be called afterwards."""
-        for sockets in (self._host, self._parking.sockets, self._conntrack):
-            sockets.close()
-        self._envoy.close()
+        for part in (self._host, self._conntrack, self._parking, self._envoy):
+            part.close()
         os.close(self._host_fd)
         os.close(self._parking_fd)
 
@@ -122,6 +122,10 @@ class KernelLinks:
         if ready is None or ready.identity != mac:
             raise LinkFailed(f"gateway NIC {mac} was renamed or taken away while it was configured")
         return ready.link("host")
+
+    def in_netns(self, macs: t.Collection[str]) -> dict[str, PodPlace]:
+        known = (Known(self._host_fd, self._host), Known(self._parking_fd, self._parking.sockets))
+        return Census(self._envoy, known).places(macs)
 
     def default_route_link(self) -> t.Optional[str]:
         with self._host.lend() as host:
@@ -205,13 +209,13 @@ class KernelLinks:
             try:
                 known = everything(inside) if inside is not None else []
                 if inside is not None and (device := find(known, mac)) is not None:
-                    inside.send(*self._parking.way_here(device, mac))
+                    inside.send(*self._parking.way_here(device, mac, known))
                 if (link := self._settled(mac)) is not None:
                     return link
                 # the weaker witness, after all places have been searched for the stronger one
                 if inside is None or (device := find_changed(known, index, ifname)) is None:
                     return None
-                inside.send(*self._parking.way_here(device, mac))
+                inside.send(*self._parking.way_here(device, mac, known))
             except LinkFailed as error:
                 if error.details.get("protected"):
                     raise

@@ -27,6 +27,7 @@ DUMP: t.Final = 0x300
 REPLACE: t.Final = 0x100
 EXCL: t.Final = 0x200
 CREATE: t.Final = 0x400
+APPEND: t.Final = 0x800
 NETFILTER: t.Final = 12
 _SOL_NETLINK: t.Final = 270
 _CAP_ACK: t.Final = 10

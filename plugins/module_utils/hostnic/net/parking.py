@@ -8,14 +8,13 @@ import typing as t
 
 from ..errors import LinkFailed
 from ..model import Link
-from . import requests, sysctl
-from .devices import IFF_ALLMULTI, IFF_NOARP, IFF_PROMISC, Device, everything, find, named
+from . import pristine, programs, requests, sysctl
+from .devices import Device, everything, find, named, standing_on
 from .netlink import Netlink, Request, Sockets
 from .netns import Envoy
+from .records import Records
 
 log = logging.getLogger("hostnic.net")
-
-_UNWANTED: t.Final = IFF_NOARP | IFF_PROMISC | IFF_ALLMULTI
 
 
 def parking_name(mac: str) -> str:
@@ -29,12 +28,21 @@ class Parking:
     def __init__(self, envoy: Envoy, descriptor: int) -> None:
         self.descriptor = descriptor
         self.sockets = Sockets(envoy, descriptor)
-        self._mtus: dict[str, int] = {}  # MAC ► MTU as the cloud gave it: a container's choice is undone
+        # of its own: bpf(2) waits for the kernel's link lock, and everybody's sockets are made by the other one
+        self._sweeper = Envoy()
+        self._blind = False  # bpf(2) is refused
+        with self.sockets.lend() as channel:
+            self._records = Records(channel)
         try:
             envoy.visit(descriptor, sysctl.no_ipv6)
         except LinkFailed as error:
             # parked links are down, which keeps addresses off them too
             log.warning("parked NICs may get IPv6 addresses: %s", error)
+
+    def close(self) -> None:
+        """Nothing may be called afterwards."""
+        self.sockets.close()
+        self._sweeper.close()
 
     def find(self, channel: Netlink, mac: str) -> t.Optional[Device]:
         """By its name first: that reads one link, not all."""
@@ -42,13 +50,18 @@ class Parking:
         if device is None or device.identity != mac:
             device = find(everything(channel), mac)
         if device is not None:
-            self._mtus.setdefault(mac, device.mtu)
+            self._records.remember(channel, mac, device)
         return device
 
-    def way_here(self, device: Device, mac: str) -> list[Request]:
-        """To be sent in the namespace where the link is now; the rest is tidied here, where nobody interferes."""
+    def way_here(self, device: Device, mac: str, in_pod: t.Iterable[Device] = ()) -> list[Request]:
+        """To be sent in the namespace where the link is now; the rest is tidied here, where nobody interferes.
+
+        `in_pod`: the links of a pod's namespace. What was made on top of the NIC goes: a macvlan would stay on it when
+        it moves, and hear the next pod. One that the pod has moved to yet another namespace is not found, and lasts as
+        long as that namespace.
+        """
         purpose = f"bring {device.name} ({mac}) into the parking namespace"
-        changes = []
+        changes = [requests.drop_link(other.index, purpose) for other in standing_on(in_pod, device)]
         if device.altnames:  # first: they would come along, and collide
             changes.append(requests.drop_altnames(device.index, device.altnames, purpose))
         # the MAC at once: by it the link is found again
@@ -60,20 +73,11 @@ class Parking:
 
     def tidied(self, channel: Netlink, device: Device, mac: str) -> Link:
         """Usually there is nothing left to do."""
-        name, mtu = parking_name(mac), self._wrong_mtu(device, mac)
-        purpose = f"tidy the parked NIC {mac}"
-        changes = []
-        if device.up or device.flags & _UNWANTED:
-            changes.append(requests.set_link(device.index, purpose, up=False, clear=_UNWANTED))
-        if device.altnames:
-            changes.append(requests.drop_altnames(device.index, device.altnames, purpose))
-        if device.name != name or device.mac != mac or device.alias or mtu is not None:
-            changes.append(requests.set_link(device.index, purpose, name=name, mac=mac, mtu=mtu, no_alias=device.alias))
+        if not self._sweeper.visit(self.descriptor, lambda: programs.detach(device)) and not self._blind:
+            self._blind = True
+            log.warning("BPF programs that pods leave on NICs are not found: the agent may not call bpf(2)")
+        numbers = self._records.of(mac)
+        changes = pristine.repairs(device, mac, parking_name(mac), numbers)
         if changes:
             channel.send(*changes)
-        return Link(mac, name, device.index, "parking", False, mtu or device.mtu)
-
-    def _wrong_mtu(self, device: Device, mac: str) -> t.Optional[int]:
-        """The MTU to restore, where it is known and differs."""
-        known = self._mtus.get(mac, device.mtu)
-        return known if known != device.mtu else None
+        return Link(mac, parking_name(mac), device.index, "parking", False, numbers.get("IFLA_MTU", device.mtu))

@@ -10,13 +10,14 @@ import typing as t
 
 from ..errors import LinkFailed
 from ..model import Route
-from .devices import IFF_UP, RTM_NEWLINK
+from .devices import IFF_UP, RTM_DELLINK, RTM_NEWLINK
 from .encoders import Attributes, encode
-from .netlink import ACK, CREATE, EXCL, REPLACE, REQUEST, Request
+from .netlink import ACK, APPEND, CREATE, EXCL, REPLACE, REQUEST, Request
 
 _RTM_NEWADDR: t.Final = 20
 _RTM_DELADDR: t.Final = 21
 _RTM_NEWROUTE: t.Final = 24
+_RTM_NEWLINKPROP: t.Final = 108
 _RTM_DELLINKPROP: t.Final = 109
 _STATIC: t.Final = 4
 # networkd takes rules and routes away that it did not make, except the kernel's: so ours on the host say they are
@@ -35,14 +36,16 @@ def set_link(
     mac: t.Optional[str] = None,
     mtu: t.Optional[int] = None,
     up: t.Optional[bool] = None,
+    add: int = 0,
     clear: int = 0,
-    no_alias: bool = False,
     conf: t.Optional[dict[str, int]] = None,
+    more: Attributes = (),
 ) -> Request:
-    """RTM_NEWLINK of an existing link; what is None stays. `clear`: interface flags to take away besides.
+    """RTM_NEWLINK of an existing link; what is None stays. `add`, `clear`: interface flags to set and to take away.
 
     `netns` moves the link into the namespace of this descriptor *before* the kernel looks at all the rest, so a refusal
-    of the rest leaves it moved. `conf`: accept_redirects, arp_notify of the link's IPv4 configuration.
+    of the rest leaves it moved. `conf`: accept_redirects, arp_notify of the link's IPv4 configuration. `more`: further
+    attributes, by their names.
     """
     attributes: list[tuple[str, t.Any]] = []
     if netns is not None:
@@ -53,14 +56,34 @@ def set_link(
         attributes.append(("IFLA_ADDRESS", mac))
     if mtu is not None:
         attributes.append(("IFLA_MTU", mtu))
-    if no_alias:
-        attributes.append(("IFLA_IFALIAS", ""))
     if conf is not None:
         inet = (("IFLA_INET_CONF", tuple(conf.items())),)
         attributes.append(("IFLA_AF_SPEC", (("AF_INET", inet),)))
-    change = clear | (IFF_UP if up is not None else 0)
-    fields = {"index": index, "flags": IFF_UP if up else 0, "change": change}
+    attributes += more
+    change = add | clear | (IFF_UP if up is not None else 0)
+    fields = {"index": index, "flags": add | (IFF_UP if up else 0), "change": change}
     return Request(encode("link", RTM_NEWLINK, REQUEST | ACK, fields, tuple(attributes)), purpose)
+
+
+def drop_xdp(index: int, mode: int, purpose: str) -> Request:
+    """The program of this mode (a flag of <linux/if_link.h>); EBUSY where a BPF link holds it."""
+    program = ("IFLA_XDP", (("IFLA_XDP_FD", -1), ("IFLA_XDP_FLAGS", mode)))
+    return set_link(index, purpose, more=(program,))
+
+
+def drop_link(index: int, purpose: str) -> Request:
+    """For good; also where it is gone already, or of a kind that cannot be deleted."""
+    data = encode("link", RTM_DELLINK, REQUEST | ACK, {"index": index})
+    return Request(data, purpose, frozenset((errno.ENODEV, errno.EOPNOTSUPP)))
+
+
+def add_altname(index: int, altname: str, purpose: str) -> Request:
+    """Also where the link has it already; kernels before 5.5 know no such names, which is tolerated."""
+    flags = REQUEST | ACK | CREATE | EXCL | APPEND
+    data = encode(
+        "link", _RTM_NEWLINKPROP, flags, {"index": index}, (("IFLA_PROP_LIST", (("IFLA_ALT_IFNAME", altname),)),)
+    )
+    return Request(data, purpose, frozenset((errno.EEXIST, errno.EOPNOTSUPP)))
 
 
 def drop_altnames(index: int, altnames: t.Sequence[bytes], purpose: str) -> Request:
