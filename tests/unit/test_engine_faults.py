@@ -191,7 +191,7 @@ def test_nics_beyond_the_instances_limit_are_marked_swept_and_not_made_again(tmp
         assert node.states() == {State.READY: 4}
         assert len(node.in_cloud()) == 4
         assert node.calls("CreateNics") <= 6  # tried again after 10 minutes, 20, 40...
-        assert node.calls("AttachNics") <= 30
+        assert node.calls("AttachNics") <= 40
 
 
 def test_in_the_end_the_instances_limit_is_tried_again(tmp_path: Path) -> None:

@@ -239,7 +239,8 @@ def test_a_quiet_pool_asks_every_two_minutes(tmp_path: Path, pods: int) -> None:
         node.run(HOUR)
         print(f"\nquiet with {pods} pods: calls in an hour: {len(node.log)}")
         looks = HOUR / 120
-        assert len(node.log) <= 2 * looks + 2 + looks // 10 + 1  # the instance's NICs, those of our name, now and then gateways
+        # the instance's NICs, those of our name, now and then gateway NICs; a look at either end
+        assert len(node.log) <= 2 * looks + looks // 10 + 3
 
 
 # -- how it is done ---------------------------------------------------------------------------------------------------

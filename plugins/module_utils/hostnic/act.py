@@ -118,6 +118,8 @@ class Actor:
         """Service replies leave by a gateway NIC with the cluster address as source: the cloud has to allow it."""
         if nic.purpose != GATEWAY:
             return True
+        if nic.nic_id not in destroyable(self._parts, [nic]):  # it may have become somebody else's
+            return False
         try:
             self._parts.cloud.allow_foreign_sources(nic.nic_id)
         except HostnicError as error:

@@ -8,9 +8,9 @@ import typing as t
 from dataclasses import replace
 
 from .errors import HostnicError, LinkFailed
-from .model import GATEWAY, POOL, CloudNic, Intent, Lease, Link, Nic, PodPlace
+from .model import GATEWAY, POOL, CloudNic, Intent, Link, Nic, PodPlace
 from .parts import Parts
-from .pool import netns_lease
+from .pool import stand_in_lease
 from .settle import LINK_PATIENCE, VISIBLE
 from .sizing import NO_WRITES
 from .states import State
@@ -90,11 +90,7 @@ class Adopter:
 
     def _in_pod(self, cloud: CloudNic, place: PodPlace) -> None:
         """The pod lives, the journal has forgotten it: never handed out, and its DEL finds it by its netns."""
-        key = netns_lease(place.netns_inode, place.ifname)
-        now = self._parts.clock()
-        lease = Lease(
-            key.network, key.container_id, key.ifname, cloud.nic_id, now, place.netns_inode, place.ifindex
-        )  # fmt: skip
+        lease = stand_in_lease(cloud.nic_id, place, self._parts.clock())
         self._read_vxnets([cloud.vxnet_id])
         nic = self._nic(cloud, State.IN_USE, note="found in a pod")
         self._parts.table.apply([Move(nic, State.IN_USE)], put=[lease])

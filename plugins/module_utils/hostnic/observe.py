@@ -18,6 +18,7 @@ from .table import Move
 
 log = logging.getLogger("hostnic.observe")
 
+ABSENT_LOOKS: t.Final = 3  # in a row, before a NIC that the cloud does not show counts as absent
 POLL: t.Final = 4.0  # s between looks while something is under way; link events come sooner
 GATHER: t.Final = 1.0  # s in which the links of one attach job are awaited before the cloud is asked about them
 GATEWAYS_EVERY: t.Final = 10  # looks around, where no gateway NIC is wanted or known
@@ -40,7 +41,8 @@ class Observer:
         self._poll = POLL
         self._before: object = None  # the table at the last look
         self._before_around: object = None
-        self._absent_since: dict[str, float] = {}  # NICs of the table that the cloud does not show
+        # NICs of the table that the cloud does not show
+        self._absent: dict[str, tuple[float, int]] = {}  # since when and in how many looks
         self._nowhere: frozenset[str] = frozenset()
         self.foreign: t.Optional[int] = None  # attached NICs that are not ours; None until the instance is proven
 
@@ -89,7 +91,9 @@ class Observer:
             self._find_lost(links)
         now = self._parts.clock()
         nics = self._table.nics()
-        self._absent_since = {n.nic_id: self._absent_since.get(n.nic_id, now) for n in nics if n.nic_id not in seen}
+        before = self._absent
+        missing = [nic.nic_id for nic in nics if nic.nic_id not in seen]
+        self._absent = {mac: (before.get(mac, (now, 0))[0], before.get(mac, (now, 0))[1] + 1) for mac in missing}
         for nic in nics:
             try:
                 self._settle(nic, seen.get(nic.nic_id), links, live)
@@ -177,7 +181,7 @@ class Observer:
         intent = next((intent for intent in self._table.intents() if nic.nic_id in intent.nic_ids), None)
         witness = Witness(
             cloud,
-            absent_for=now - self._absent_since.get(nic.nic_id, now),
+            absent_for=self._absent_for(nic.nic_id),
             ours=cloud is None or self._parts.purpose(cloud) == nic.purpose,
             linked=in_place(nic, links),
             nowhere=nic.nic_id in self._nowhere,
@@ -195,6 +199,11 @@ class Observer:
         self._table.apply([Move(nic, verdict.target, changes)])
         if nic.state is State.ATTACHING:
             self._learn(nic, verdict, doomed, now)
+
+    def _absent_for(self, nic_id: str) -> float:
+        """Seconds; 0 while too few looks have missed it, however long ago the first was: a machine may sleep."""
+        since, looks = self._absent.get(nic_id, (0.0, 0))
+        return self._parts.clock() - since if looks >= ABSENT_LOOKS else 0.0
 
     def _learn(self, nic: Nic, verdict: Verdict, doomed: bool, now: float) -> None:
         """From the end of an attach."""

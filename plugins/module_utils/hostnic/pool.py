@@ -10,7 +10,7 @@ from dataclasses import replace
 from .config import Settings
 from .demand import Demand
 from .errors import Busy, HostnicError, NotFound, PoolEmpty
-from .model import GATEWAY, POOL, Fixed, KnownVxnet, Lease, LeaseKey, Nic, Waiter
+from .model import GATEWAY, POOL, Fixed, KnownVxnet, Lease, LeaseKey, Nic, PodPlace, Waiter
 from .ports import Clock, Links
 from .states import State
 from .table import Move, Table
@@ -118,8 +118,7 @@ class Pool:
 
     def found_in(self, netns_inode: int, ifname: str) -> t.Optional[Lease]:
         """The lease of a NIC that was found in this netns without a journal's word of it."""
-        name = netns_lease(netns_inode, ifname)
-        return self._table.lease(name)
+        return self._table.lease(netns_lease(netns_inode, ifname))
 
     def take_over(self, lease: Lease, key: LeaseKey, args: dict[str, str]) -> None:
         """The NIC that was found in a netns is this attachment's."""
@@ -312,9 +311,15 @@ class Pool:
         return nic
 
 
-def netns_lease(netns_inode: int, ifname: str) -> LeaseKey:
-    """The attachment's stand-in for a NIC that was found in a netns, its journal lost."""
-    return LeaseKey("", f"netns-{netns_inode}", ifname)
+def stand_in_lease(nic_id: str, place: PodPlace, now: float) -> Lease:
+    """Of a NIC that was found in a pod which the journal does not know: in the name of its netns."""
+    key = netns_lease(place.netns_inode or nic_id.replace(":", ""), place.ifname)
+    return Lease(key.network, key.container_id, key.ifname, nic_id, now, place.netns_inode, place.ifindex)
+
+
+def netns_lease(netns: t.Union[int, str], ifname: str) -> LeaseKey:
+    """`netns`: its inode, or where that is not known something else that is unique."""
+    return LeaseKey("", f"netns-{netns}", ifname)
 
 
 def _suits(place: _Place, nic: Nic) -> bool:

@@ -9,8 +9,8 @@ import threading
 import typing as t
 
 from .errors import LinkFailed
-from .model import GATEWAY, Link, Nic
-from .pool import Pool
+from .model import GATEWAY, Link, Nic, PodPlace
+from .pool import Pool, stand_in_lease
 from .ports import Clock, Links
 from .states import State
 from .table import Move, Table
@@ -83,8 +83,18 @@ class Survey:
             for nic in pods:
                 if nic.nic_id in nowhere & self._nowhere:
                     self._end_lease(nic, looked_at, returned=False, why="its link is nowhere")
+            for nic in lost:
+                if nic.nic_id in found:
+                    self._found_in_pod(nic, found[nic.nic_id])
             self._nowhere = nowhere
             return frozenset(nowhere)
+
+    def _found_in_pod(self, nic: Nic, place: PodPlace) -> None:
+        """A damaged journal may be wrong: it is a pod's, and has to rest once that has ended."""
+        with self._table.lock:
+            if self._table.nic(nic.nic_id) == nic and not self._table.lease_of(nic.nic_id):
+                lease = stand_in_lease(nic.nic_id, place, self._clock())
+                self._table.apply([Move(nic, State.IN_USE, {"note": "found in a pod"})], put=[lease])
 
     def _clean(self, nic: Nic) -> None:
         """Where the kernel refuses, the NIC rests on and is tried again."""
