@@ -5,12 +5,13 @@ from __future__ import annotations
 
 import threading
 import typing as t
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from hostnic.errors import HostnicError
-from hostnic.model import RECORDS, Intent, KnownVxnet, Lease, Nic, Record
+from hostnic.model import RECORDS, Fact, Intent, KnownVxnet, Lease, Nic, Record
 from hostnic.ports import Journal, Store
 from hostnic.states import State
 from hostnic.store.codec import TABLES
@@ -20,7 +21,8 @@ from hostnic.store.sqlite import SqliteStore
 NIC = Nic("52:54:00:00:00:01", "vxnet-a", "192.168.1.2", State.READY, 12.5)
 LEASE = Lease("net", "c1", "eth0", NIC.nic_id, 3.25, 4026531992, 7, {"K8S_POD_NAME": "wéb-0", "IgnoreUnknown": "1"})
 INTENT = Intent("int-1", "attach", 1.0, "vxnet-a", 2, ("52:54:00:00:00:01", "52:54:00:00:00:02"), "j-1")
-VXNET = KnownVxnet("vxnet-a", "192.168.1.0/24", "192.168.1.1", "rtr-1")
+VXNET = KnownVxnet("vxnet-a", "192.168.1.0/24", "192.168.1.1", "rtr-1", "192.168.1.3")
+FACT = Fact("attach", "serial")
 
 
 @pytest.fixture(params=["memory", "sqlite"])
@@ -36,8 +38,15 @@ def test_new_store_is_empty(store: Store) -> None:
 
 def test_everything_comes_back_as_it_was(store: Store) -> None:
     store.bind("boot-1", "i-0a1b2c3d")
-    store.write(put=[NIC, LEASE, INTENT, VXNET])
-    assert store.load() == Journal(("boot-1", "i-0a1b2c3d"), (NIC,), (LEASE,), (INTENT,), (VXNET,))
+    store.write(put=[NIC, LEASE, INTENT, VXNET, FACT])
+    assert store.load() == Journal(("boot-1", "i-0a1b2c3d"), (NIC,), (LEASE,), (INTENT,), (VXNET,), (FACT,))
+
+
+def test_fields_of_fixed_addresses_come_back(store: Store) -> None:
+    nic = replace(NIC, workload="default/web-0", keep=float("inf"), marked=7.5)
+    intent = replace(INTENT, private_ips=("192.168.1.7", "192.168.1.8"))
+    store.write(put=[nic, intent])
+    assert (store.load().nics, store.load().intents) == ((nic,), (intent,))
 
 
 def test_types_come_back_too(store: Store) -> None:
@@ -73,7 +82,7 @@ def test_drop_goes_by_key(store: Store) -> None:
 
 
 def test_dropping_what_is_not_there_is_nothing(store: Store) -> None:
-    store.write(drop=[NIC, LEASE, INTENT, VXNET])
+    store.write(drop=[NIC, LEASE, INTENT, VXNET, FACT])
     assert store.load() == Journal(("", ""))
 
 
@@ -114,6 +123,25 @@ def test_what_was_written_does_not_change_with_its_source(store: Store) -> None:
     assert store.load().leases[0].args == {"A": "1"}
 
 
+def test_args_need_not_be_utf8(store: Store) -> None:
+    lease = replace(LEASE, args={"K8S_POD_NAME": "w\udc80b"})
+    store.write(put=[lease])
+    assert store.load().leases == (lease,)
+
+
+def test_set_aside_begins_anew(store: Store) -> None:
+    store.bind("boot-1", "i-1")
+    store.write(put=[NIC, LEASE, INTENT, VXNET, FACT])
+    store.set_aside("another instance")
+    assert store.load() == Journal(("", ""))
+    store.bind("boot-2", "i-2")
+    store.write(put=[NIC])
+    store.write(put=[LEASE], durable=True)
+    assert store.load() == Journal(("boot-2", "i-2"), (NIC,), (LEASE,))
+    store.set_aside("another instance")
+    assert store.load() == Journal(("", ""))
+
+
 def test_binding_is_replaced(store: Store) -> None:
     store.bind("boot-1", "i-1")
     store.bind("boot-2", "i-2")
@@ -122,7 +150,7 @@ def test_binding_is_replaced(store: Store) -> None:
 
 def test_closed_store_says_so(store: Store) -> None:
     store.close()
-    for use in (store.load, lambda: store.write(put=[NIC]), lambda: store.bind("b", "i")):
+    for use in (store.load, lambda: store.write(put=[NIC]), lambda: store.bind("b", "i"), lambda: store.set_aside("w")):
         with pytest.raises(HostnicError, match="closed"):
             use()
     store.close()
@@ -153,8 +181,8 @@ def test_many_threads(store: Store) -> None:
 
 def test_every_record_has_a_table_and_a_key() -> None:
     assert tuple(table.record for table in TABLES) == RECORDS
-    assert {table.name for table in TABLES} == {"nic", "lease", "intent", "known_vxnet"}
-    samples: tuple[Record, ...] = (NIC, LEASE, INTENT, VXNET)
+    assert {table.name for table in TABLES} == {"nic", "lease", "intent", "known_vxnet", "fact"}
+    samples: tuple[Record, ...] = (NIC, LEASE, INTENT, VXNET, FACT)
     for table, record in zip(TABLES, samples):
         assert table.decode(table.encode(record)) == record
         assert set(table.keys) <= {column.name for column in table.columns}

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import sqlite3
+
 from ..errors import HostnicError
 
 
@@ -14,3 +16,12 @@ class StoreLocked(StoreFailed):
     """Another process is its writer; `pid` in the details where it is known."""
 
     transient = True
+
+
+class Damaged(Exception):
+    """The file is no journal, or not one that can be read; never leaves the store."""
+
+
+def is_damage(error: BaseException) -> bool:
+    """The subclasses of DatabaseError are others: a full disk, a lock, a missing permission are no damage."""
+    return isinstance(error, Damaged) or type(error) is sqlite3.DatabaseError

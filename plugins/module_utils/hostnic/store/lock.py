@@ -23,6 +23,7 @@ class WriterLock:
 
     def __init__(self, directory: Path) -> None:
         path = directory / NAME
+        self._path = path
         try:
             self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         except OSError as error:
@@ -41,6 +42,13 @@ class WriterLock:
         except OSError as error:
             os.close(self._descriptor)
             raise StoreFailed(f"cannot lock {path}: {error.strerror}") from error
+
+    def stands(self) -> bool:
+        """Whether others who want to write would meet this lock."""
+        try:
+            return os.path.samestat(self._path.stat(), os.fstat(self._descriptor))
+        except OSError:
+            return False
 
     def release(self) -> None:
         """Once."""

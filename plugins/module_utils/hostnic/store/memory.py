@@ -32,6 +32,11 @@ class MemoryStore:
                 ),
             )
 
+    def set_aside(self, why: str) -> None:
+        with self._use():
+            self._rows = {table.name: {} for table in codec.TABLES}
+            self._binding = ("", "")
+
     def bind(self, boot_id: str, instance_id: str) -> None:
         with self._use():
             self._binding = (boot_id, instance_id)
