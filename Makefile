@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # As root on a Debian machine: `make lab` and `make test` do all their own set-up.
 .POSIX:
-.PHONY: help setup lab lab-down test soak lint
+.PHONY: help setup lab lab-down test model soak lint
 
 python = .venv/bin/python
 
@@ -17,8 +17,11 @@ lab: setup ## Two real nodes of an emulated cloud, with pods (LAB_NODES= LAB_SUI
 lab-down: setup ## Take the lab away, whatever is left of it
 	@$(python) -m tests.lab down
 
-test: setup ## Unit, kernel and end-to-end tests
+test: setup ## Unit, kernel, model and end-to-end tests
 	@$(python) -m pytest
+
+model: setup ## The pool against 100,000 random operations, then against planted bugs (OPERATIONS= SEED=)
+	@$(python) -m tests.model --operations $${OPERATIONS:-100000} $${SEED:+--seed $$SEED} --mutations
 
 soak: setup ## What takes longer: the lab up and down ten times, and killed at random moments
 	@$(python) -m tests.lab.soak

@@ -6,7 +6,7 @@ from __future__ import annotations
 import typing as t
 
 from hostnic.errors import LinkFailed
-from hostnic.model import PodLink
+from hostnic.model import Link, PodLink
 from tests.emulator.dataplane.base import NoDataPlane, Port
 from tests.support.memory_kernel import MemoryKernel
 
@@ -49,6 +49,11 @@ class Kernel(MemoryKernel):
         if netns in self.dead:
             raise LinkFailed(f"netns {netns} is gone")
         return super().to_pod(mac, netns, pod)
+
+    def host_gateway(self, mac: str, name: str, address: str) -> Link:
+        if mac not in self.links:
+            raise LinkFailed(f"no link {mac}", missing=True)
+        return super().host_gateway(mac, name, address)
 
     def from_pod(self, mac: str, netns: t.Optional[int], ifname: str, ifindex: int) -> bool:
         was_inside = self.pod_of(mac)

@@ -16,7 +16,7 @@ class Looks:
     def __init__(self) -> None:
         self.first_shown: dict[str, float] = {}  # by the boot clock, in this process of the agent
         self.told: dict[str, tuple[Item, bool]] = {}  # in this round: the row, and whether it was untrue
-        self.shown: dict[str, Item] = {}  # the last row of each that was true
+        self.shown: dict[str, Item] = {}  # the last row of each
         self._asked: set[str] = set()
         self._hidden: dict[str, int] = {}  # looks in a row in which it was asked for and not shown
 
@@ -48,8 +48,7 @@ class Looks:
         }
         for row in rows:
             self.told[row["nic_id"]] = (row, call.untrue)
-            if not call.untrue:
-                self.shown[row["nic_id"]] = row
+            self.shown[row["nic_id"]] = row
             self.first_shown.setdefault(row["nic_id"], now)
 
     def hidden(self, nic_id: str) -> int:

@@ -451,9 +451,18 @@ class World:
         for invariant in invariants.AT_A_WRITE:
             self._note(invariant.__name__, invariant(self, put, drop))
         known = {record.nic_id for record in put if isinstance(record, Nic)}
+        self._excuse_mistaken(known & self.others_made)
         self.others_made -= known
         for made in self.unanswered.values():
             made.difference_update(known)
+
+    def _excuse_mistaken(self, adopted: t.Collection[str]) -> None:
+        """What somebody else makes while an answer is lost cannot be told from what the lost call has made."""
+        for intent in self.agent.store.intents():
+            for nic_id in adopted:
+                nic, shown = self.cloud.nics.get(nic_id), self.looks.first_shown.get(nic_id, 0.0)
+                if intent.action == "create" and nic and nic.vxnet_id == intent.vxnet_id and shown >= intent.since:
+                    self.unanswered.pop((nic.vxnet_id, nic.nic_name), None)
 
     # -- inside -------------------------------------------------------------------------------------------------------
 
