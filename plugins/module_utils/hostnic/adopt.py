@@ -27,6 +27,7 @@ class Adopter:
         self._read_vxnets = read_vxnets
         self._first_seen: dict[str, float] = {}
         self._awaited: frozenset[str] = frozenset()
+        self._were_attached: set[str] = set()  # so that CreateNics of ours cannot have made them just now
 
     def adopt(self, strangers: t.Sequence[CloudNic], links: t.Mapping[str, Link], thorough: bool) -> None:
         """Take in what can be explained by now. `thorough`: also look into every netns for links that are missing."""
@@ -35,6 +36,7 @@ class Adopter:
         self._first_seen = {} if thorough else dict(before)  # other looks do not show every stranger
         self._first_seen.update((nic.nic_id, before.get(nic.nic_id, now)) for nic in strangers)
         ours = [nic for nic in strangers if nic.role != 1 and self._parts.purpose(nic)]
+        self._were_attached |= {nic.nic_id for nic in ours if nic.attached}
         self._awaited = frozenset(map(self._parts.purpose, ours))
         hidden = [nic for nic in ours if self._parts.here(nic) and nic.nic_id not in links]
         places: t.Mapping[str, PodPlace] = {}
@@ -68,6 +70,7 @@ class Adopter:
             intent
             for intent in self._parts.table.intents("create")
             if (intent.vxnet_id, intent.purpose) == (cloud.vxnet_id, purpose)
+            and cloud.nic_id not in self._were_attached
         ]
         if asked:
             self._enter(cloud, State.DETACHED, "made by a call whose answer was lost", intent=asked[0])

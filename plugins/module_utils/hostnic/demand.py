@@ -15,6 +15,7 @@ WINDOW: t.Final = 120  # buckets that are remembered: ten minutes
 FIRST: t.Final = 20  # buckets that a young process counts at least, so that its first burst is no trend
 LEADS: t.Final = 100  # lead times that are remembered
 Taste = tuple[str, ...]  # the vxnets that a pod accepts, none for any
+LONGEST_LEAD: t.Final = 300.0  # s; what took longer was an outage, or the machine slept
 USUAL_LEAD: t.Final = 5.0  # s from CreateNics to a link, before one was measured: 4 to 5 s by hostnic's own log
 
 
@@ -62,8 +63,9 @@ class Demand:
     def ready(self, nic_id: str, now: float) -> None:
         """Its link is there; counts only for NICs that this process has made."""
         making, sent = self._making.pop(nic_id, None), self._sent.pop(nic_id, None)
-        if making is not None and sent is not None:
-            self._leads.append(making + now - sent)
+        lead = making + now - sent if making is not None and sent is not None else math.inf
+        if lead <= LONGEST_LEAD:
+            self._leads.append(lead)
 
     def disturbed(self) -> None:
         """The cloud failed: what is on its way tells nothing about the usual time."""

@@ -99,7 +99,10 @@ EDGES: t.Final[tuple[Edge, ...]] = (
     Edge(_.IN_USE, _.BROKEN, "its link is nowhere: a DEL, or two looks into every netns", "kernel", "NIC, lease out"),
     Edge(_.RESERVED, _.BROKEN, "its link is nowhere: a DEL, or two looks into every netns", "kernel", "NIC, lease out"),
     Edge(_.BROKEN, _.QUARANTINE, "link is back and cloud says attached here", "cloud + kernel", "NIC"),
-    Edge(_.BROKEN, _.IN_USE, "its link was found in a pod", "kernel", "NIC + lease in the name of the netns"),
+    *(
+        Edge(state, _.IN_USE, "its link was found in a pod, against a damaged journal", "kernel", "NIC + netns' lease")
+        for state in (_.DETACHED, _.ATTACHING, _.READY, _.QUARANTINE, _.HELD, _.DRAINING, _.DETACHING, _.BROKEN)
+    ),
     Edge(_.BROKEN, _.HELD, "link is back and cloud says attached here; its address is kept", "cloud + kernel", "NIC"),
     Edge(_.BROKEN, _.GATEWAY, "link configured on the host again", "cloud + kernel", "NIC"),
     Edge(_.BROKEN, _.DETACHED, "cloud says free", "cloud", "NIC"),

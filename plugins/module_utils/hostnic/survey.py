@@ -9,7 +9,7 @@ import threading
 import typing as t
 
 from .errors import LinkFailed
-from .model import GATEWAY, Link, Nic, PodPlace
+from .model import GATEWAY, POOL, Link, Nic, PodPlace
 from .pool import Pool, stand_in_lease
 from .ports import Clock, Links
 from .states import State
@@ -57,6 +57,8 @@ class Survey:
                 link = links.get(nic.nic_id)
                 if link:
                     links[nic.nic_id] = self._mended(nic, link, listed_at, starting)
+            if starting:
+                self._find_in_pods(links)
             self._find_missing(links)
         self.clean()
         return links
@@ -88,6 +90,20 @@ class Survey:
                     self._found_in_pod(nic, found[nic.nic_id])
             self._nowhere = nowhere
             return frozenset(nowhere)
+
+    def _find_in_pods(self, links: t.Mapping[str, Link]) -> None:
+        """Before anything is handed out: a damaged journal may not know that a NIC sits in a pod."""
+        free = [nic for nic in self._table.nics() if nic.purpose == POOL and not self._table.lease_of(nic.nic_id)]
+        hidden = [nic for nic in free if nic.nic_id not in links and nic.state is not State.DELETING]
+        try:
+            found = self._links.in_netns([nic.nic_id for nic in hidden]) if hidden else {}
+        except LinkFailed as error:
+            log.warning("%s", error.message)
+            found = {}
+        for nic in hidden:
+            if nic.nic_id in found:
+                self._found_in_pod(nic, found[nic.nic_id])
+        self._missing = {nic.nic_id for nic in hidden}  # nothing moves at start: once is enough
 
     def _found_in_pod(self, nic: Nic, place: PodPlace) -> None:
         """A damaged journal may be wrong: it is a pod's, and has to rest once that has ended."""
