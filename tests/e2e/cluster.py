@@ -6,6 +6,8 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import signal
+import sqlite3
 import subprocess
 import sys
 import typing as t
@@ -13,12 +15,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.lab.cri import Pod
+from tests.lab.errors import LabError
 from tests.lab.lab import Lab, Node
+from tests.lab.machine import Machine
 from tests.lab.paths import CLONE, PREFIX
 from tests.lab.wait import until
 
 PARKING = "qingagent"
+STATE = "var/lib/qingagent/state.db"
 NAMESPACE = "e2e"
+KILLED = -signal.SIGKILL
 FABRIC = f"{PREFIX}-fabric"
 
 
@@ -92,7 +98,77 @@ class Cluster:
                     if pod.namespace == NAMESPACE:
                         cri.remove_pod(pod)
 
+    def reboot(self, node: Node) -> Node:
+        """Off and on again with the disk it has; its pods end with it, and everyone's old `Node` of it is stale."""
+        lab("reboot-node", node.name)
+        self._placed = [placed for placed in self._placed if placed.node.name != node.name]
+        self.lab = Lab.load()
+        self.nodes = tuple(self.lab.node(known.name) for known in self.nodes)
+        return self.lab.node(node.name)
+
+    @staticmethod
+    def qingcni(
+        node: Node, verb: str, container: str, netns: str, network: str, patience: t.Optional[float] = None
+    ) -> tuple[int, t.Any]:
+        """The executable as a runtime executes it: its exit status and what it printed.
+
+        With `patience` it is killed after so many seconds, and the status is `KILLED`.
+        """
+        environment = {"CNI_COMMAND": verb, "CNI_CONTAINERID": container, "CNI_NETNS": netns,
+                       "CNI_IFNAME": "eth0", "CNI_PATH": "/opt/cni/bin"}  # fmt: skip
+        argv = ["env", *(f"{key}={value}" for key, value in environment.items()), "/opt/cni/bin/qingcni"]
+        if patience is not None:
+            argv = ["timeout", "--signal=KILL", f"{patience:.3f}", *argv]
+        conf = {"cniVersion": "1.0.0", "name": network, "type": "qingcni"}
+        done = node.run(argv, check=False, stdin=json.dumps(conf), timeout=100)
+        return done.returncode, json.loads(done.stdout) if done.stdout else None
+
     # -- the agent --
+
+    @contextlib.contextmanager
+    def unit(self, node: Node, *directives: str) -> t.Iterator[None]:
+        """The agent's service with these directives as well; they hold over a reboot."""
+        directory = "/etc/systemd/system/qingagent.service.d"
+        node.run(["mkdir", "-p", directory])
+        node.run(["tee", f"{directory}/e2e.conf"], stdin="\n".join(["[Service]", *directives, ""]))
+        self._restart_agent(node)
+        try:
+            yield
+        finally:
+            node = self.lab.node(node.name)  # a reboot may have been in between
+            node.run(["rm", "-r", directory])
+            self._restart_agent(node)
+
+    def short_rest(self, node: Node, *directives: str) -> t.ContextManager[None]:
+        """Released NICs are READY after seconds instead of a minute, and none is given back meanwhile."""
+        settings = ("Environment=QINGAGENT_QUARANTINE=8s", "Environment=QINGAGENT_IDLE_TTL=1h")
+        return self.unit(node, *settings, *directives)
+
+    @staticmethod
+    def _restart_agent(node: Node) -> None:
+        node.run(["systemctl", "daemon-reload"])
+        node.run(["systemctl", "restart", "qingagent.service"])
+
+    def wait_rest(self, node: Node, seconds: float = 60) -> set[str]:
+        """Until every NIC is a pod's, a gateway or READY, and nothing is under way; returns those that are READY.
+
+        A NIC that an ADD or a DEL left half done keeps it from its rest.
+        """
+        return until(lambda: self._at_rest(node), seconds, f"a pool at rest on {node.name}")
+
+    def _at_rest(self, node: Node) -> t.Optional[set[str]]:
+        states = {nic_id: nic["state"] for nic_id, nic in self.pool(node).items()}
+        if set(states.values()) - {"READY", "IN_USE", "GATEWAY"} or self.journal(node, "intent"):
+            return None
+        return {nic_id for nic_id, state in states.items() if state == "READY"}
+
+    @staticmethod
+    def journal(node: Node, table: str) -> list[dict[str, t.Any]]:
+        """The rows of `state.db`, past the agent."""
+        path = Machine(node.name).root / STATE  # sqlite takes the root in /proc/PID/root for this host's
+        with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=5)) as link:
+            link.row_factory = sqlite3.Row
+            return [dict(row) for row in link.execute(f"SELECT * FROM {table}")]
 
     def ask(self, node: Node, question: str) -> t.Any:
         return json.loads(node.run(["qingagent", question]).stdout)
@@ -118,6 +194,54 @@ class Cluster:
         """The NICs that the cloud has attached to this instance, the primary included."""
         nics = self.lab.control("GET", "nics")
         return {nic["nic_id"]: nic for nic in nics if nic["instance_id"] == node.instance_id}
+
+    def wait_sound(self, node: Node, seconds: float = 30) -> None:
+        """Until there are no `disagreements`; raises AssertionError with those that stay."""
+        found: list[str] = []
+
+        def sound() -> bool:
+            found[:] = self.disagreements(node)
+            return not found
+
+        try:
+            until(sound, seconds, f"a sound pool on {node.name}")
+        except LabError as error:
+            raise AssertionError("; ".join(found)) from error
+
+    def disagreements(self, node: Node) -> list[str]:
+        """Where cloud, journal, agent and kernel do not say the same of this node's NICs; nothing for a sound pool."""
+        pool, links = self.pool(node), self.links(node)
+        nics = self.lab.control("GET", "nics")
+        sets = {
+            "the agent": set(pool),
+            "the journal": {nic["nic_id"] for nic in self.journal(node, "nic")},
+            "the cloud, attached": {nic_id for nic_id, nic in self.cloud_nics(node).items() if nic["role"] == 0},
+            "the cloud, by name": {nic["nic_id"] for nic in nics if nic["nic_name"].endswith(f"_{node.instance_id}")},
+        }
+        sets["the kernel"] = set().union(*sets.values()) & links.keys()
+        found = [f"{who} lacks {sorted(lacking)}" for who, has in sets.items() if (lacking := set(pool) - has)]
+        found += [f"{who} has {sorted(more)} as well" for who, has in sets.items() if (more := has - set(pool))]
+
+        leases = {lease["nic_id"]: lease for lease in self.ask(node, "leases")}
+        written = sorted(lease["nic_id"] for lease in self.journal(node, "lease"))
+        if written != sorted(leases) or len(leases) < len(self.ask(node, "leases")):
+            found.append(f"the journal has leases of {written}, the agent of {sorted(leases)}")
+        for nic_id, nic in pool.items():
+            place = links.get(nic_id, "nowhere")
+            held = nic_id in leases and place == str(leases[nic_id]["netns_inode"])
+            fits = {"IN_USE": held, "GATEWAY": place == "host"}.get(nic["state"], place == "parking")
+            if not fits or (nic_id in leases) != (nic["state"] == "IN_USE"):
+                found.append(f"{nic_id} is {nic['state']}, its link in {place}, its lease {leases.get(nic_id)}")
+        return found
+
+    def links(self, node: Node) -> dict[str, str]:
+        """MAC ► `host`, `parking`, or the inode of a named netns; without other netns that hold none of our NICs."""
+        found = dict.fromkeys(self.host_links(node), "host")
+        for name in [line.split()[0] for line in node.run(["ip", "netns", "list"]).stdout.splitlines()]:
+            place = "parking" if name == PARKING else str(node.path(f"/run/netns/{name}").stat().st_ino)
+            shown = json.loads(node.run(["ip", "-netns", name, "-json", "link"]).stdout)
+            found.update({link["address"]: place for link in shown if link["link_type"] == "ether"})
+        return found
 
     def links_put_back(self) -> int:
         return int(self.lab.control("GET", "counters")["links_put_back"])

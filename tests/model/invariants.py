@@ -14,7 +14,7 @@ from tests.emulator.models import AVAILABLE, PRIMARY
 from tests.emulator.models import Nic as CloudNic
 from tests.model.cloudside import NODE, WRITES, Call
 from tests.model.journal import key_of
-from tests.model.pods import Stage
+from tests.model.pods import Pod, Stage
 
 if t.TYPE_CHECKING:
     from tests.model.world import World
@@ -40,13 +40,13 @@ def clone_never_writes(world: World, call: Call) -> Found:
 def only_own_nics_are_touched(world: World, call: Call) -> Found:
     """What is not called ours, is primary, or belongs to another instance is neither detached, deleted nor changed.
 
-    Excused is what the cloud itself has just shown as ours.
+    Excused is what the cloud itself has just shown as ours: nobody can look and act at once.
     """
     if call.who != "node" or call.action not in ("DetachNics", "DeleteNics", "ModifyNicAttributes"):
         return
     for nic in _existing(world, call):
-        row, untrue = world.looks.told.get(nic.nic_id, ({}, False))
-        misled = untrue and row["nic_name"] in world.names and row["instance_id"] in ("", NODE)
+        row, _ = world.looks.told.get(nic.nic_id, ({}, False))
+        misled = row and row["nic_name"] in world.names and row["instance_id"] in ("", NODE)
         if not _is_ours(world, nic) and not misled:
             yield f"{call.action} of {_say(nic)}"
 
@@ -160,19 +160,10 @@ def no_nic_is_leased_twice(world: World) -> Found:
 
 
 def a_pods_nic_is_nobody_elses(world: World) -> Found:
-    """A NIC whose link is in a living pod is that pod's in the journal, unless the journal was lost."""
+    """A NIC whose link is in a living pod is that pod's in the journal, unless the journal was lost or damaged."""
     for nic_id, pod in world.pods_nics():
-        nic = world.engine.table.nic(nic_id)
-        if nic is None:
-            if nic_id not in world.forgotten:
-                yield f"{nic_id} is in the pod {pod.key} and not in the journal"
-            continue
-        lease = world.engine.table.lease_of(nic_id)
-        whose = (pod.key.container_id, f"netns-{pod.netns}")
-        if nic.state not in (State.RESERVED, State.IN_USE):
-            yield f"{nic_id} is in the pod {pod.key}, and {nic.state.value}"
-        elif lease is None or lease.container_id not in whose:
-            yield f"{nic_id} is in the pod {pod.key}, and {lease.attachment if lease else 'nobody'} has its lease"
+        if nic_id not in world.forgotten:
+            yield from _of_this_pod(world, nic_id, pod)
 
 
 def a_running_pod_has_its_link(world: World) -> Found:
@@ -219,12 +210,15 @@ AFTER_AN_OPERATION: t.Final = (
 def nothing_is_under_way(world: World) -> Found:
     """Every NIC is ready, a pod's, kept, or a gateway.
 
-    Excused is a gateway NIC that has no room: the instance is full, and no NIC of the pool is idle.
+    Excused is a gateway NIC that has no room: the instance is full, and no NIC of the pool is idle; and one that was
+    made to try whether the instance takes more by now, and is marked to go.
     """
     table = world.engine.table
     full = len(world.cloud.attached_here()) >= world.cloud.limit() and not table.nics(State.READY)
     for nic in table.nics():
         if nic.state in (State.READY, State.IN_USE, State.GATEWAY, State.BROKEN) or nic.state.value == "HELD":
+            continue
+        if nic.state is State.DETACHED and nic.marked:
             continue
         if not (full and nic.purpose == GATEWAY and nic.state is State.DETACHED):
             yield f"{nic.nic_id} is {nic.state.value}{' (doomed)' if nic.doomed else ''}: {nic.note or 'no note'}"
@@ -259,6 +253,13 @@ def the_pool_has_its_size(world: World) -> Found:
         yield f"{len(ready)} ready, and pool-high is {settings.pool_high}"
 
 
+def pods_are_known_again(world: World) -> Found:
+    """After the journal was lost or damaged, what it says of living pods' NICs is true again, if it says anything."""
+    for nic_id, pod in world.pods_nics():
+        if nic_id in world.forgotten and not pod.robbed and world.engine.table.nic(nic_id):
+            yield from _of_this_pod(world, nic_id, pod)
+
+
 def nothing_is_leaked(world: World) -> Found:
     """The NICs of our name in the cloud are those of the journal, and the other way round.
 
@@ -282,9 +283,19 @@ def links_are_in_their_place(world: World) -> Found:
 
 
 IN_THE_END: t.Final = (
-    nothing_is_under_way, nothing_is_broken, no_intent_is_left, the_pool_has_its_size, nothing_is_leaked,
-    links_are_in_their_place,
+    nothing_is_under_way, nothing_is_broken, no_intent_is_left, the_pool_has_its_size, pods_are_known_again,
+    nothing_is_leaked, links_are_in_their_place,
 )  # fmt: skip
+
+
+def _of_this_pod(world: World, nic_id: str, pod: Pod) -> Found:
+    nic, lease = world.engine.table.nic(nic_id), world.engine.table.lease_of(nic_id)
+    if nic is None:
+        yield f"{nic_id} is in the pod {pod.key} and not in the journal"
+    elif nic.state not in (State.RESERVED, State.IN_USE):
+        yield f"{nic_id} is in the pod {pod.key}, and {nic.state.value}"
+    elif lease is None or lease.container_id not in (pod.key.container_id, f"netns-{pod.netns}"):
+        yield f"{nic_id} is in the pod {pod.key}, and {lease.attachment if lease else 'nobody'} has its lease"
 
 
 # -- words -----------------------------------------------------------------------------------------------------------

@@ -381,6 +381,7 @@ class World:
         self._least_pause = 0.0
         for name, text in self._unsettled():
             self.fail(name, text)
+        self.forgotten = {nic_id for nic_id in self.forgotten if not self.engine.table.nic(nic_id)}
 
     def churn(self, rate: int, pods: int) -> None:
         """From rest: so many pods a second, each living for one; NICs must not multiply."""

@@ -94,6 +94,21 @@ def test_a_busy_node_adopts_a_free_nic_too(tmp_path: Path) -> None:
         assert node.engine.table.nic(nic_id)
 
 
+def test_the_vxnet_of_an_adopted_nic_is_known_for_the_pod_that_gets_it(idle: Node) -> None:
+    (nic,) = idle.cloud.create_nics("vxnet-pods002", 1, POOL_NAME)
+    idle.run(60)
+    assert record(idle, nic.nic_id).state is State.READY
+    assert idle.pool.vxnet("vxnet-pods002").network == "172.16.2.0/24"
+
+
+def test_a_free_nic_under_the_gateway_name_that_nobody_wants_is_swept(idle: Node) -> None:
+    (nic_id,) = made(idle, name=GATEWAY_NAME)
+    idle.run(600)
+    assert nic_id in idle.in_cloud()
+    idle.run(400)
+    assert idle.in_cloud() == {}
+
+
 # -- made by a call whose answer was lost -----------------------------------------------------------------------------
 
 

@@ -61,6 +61,12 @@ def test_a_young_process_sees_a_trend_in_two_busy_buckets() -> None:
     assert demand.rate(busy(demand, 2)) == 1.0
 
 
+def test_quiet_times_count_once_each() -> None:
+    demand = Demand(LONG_AGO)
+    now = busy(demand, 12, pods=50, start=busy(demand, 48) + 5.0)  # of 120 buckets 60 are quiet, 12 are busiest
+    assert demand.rate(now) == 10.0
+
+
 def test_nothing_was_asked_for_is_a_rate_of_nothing() -> None:
     assert Demand(0.0).rate(1000.0) == 0.0
 

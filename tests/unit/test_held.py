@@ -151,6 +151,14 @@ def test_an_address_that_is_in_no_vxnet_is_refused_at_once(pods: Pods, vxnets: t
         pods.answer(asked, 1)
 
 
+@pytest.mark.parametrize("vxnet_id", ["vxnet-nosuch1", "vxnet-lone0001"])
+def test_an_address_in_a_vxnet_that_cannot_have_it_is_refused_soon(pods: Pods, vxnet_id: str) -> None:
+    pods.node.emulator.cloud.add_vxnet("vxnet-lone0001")  # in no router
+    asked = pods.ask("a", db(ELSEWHERE), (vxnet_id,))
+    with pytest.raises(InvalidConfig, match=rf"{ELSEWHERE} is in none of the vxnets {vxnet_id}"):
+        pods.answer(asked, 1)
+
+
 def test_an_address_that_is_in_no_vxnet_is_asked_for_nowhere(pods: Pods) -> None:
     calls = pods.node.calls("CreateNics")
     with pytest.raises(InvalidConfig):
@@ -272,10 +280,11 @@ def test_an_address_that_was_kept_long_enough_rests_and_serves_any_pod(pods: Pod
     assert nic.nic_id in {pods.answer(pods.ask(f"plain{number}", None)).nic_id for number in range(4)}
 
 
-def test_an_address_that_is_not_kept_rests_at_once(pods: Pods) -> None:
+def test_an_address_that_is_not_kept_rests_at_once_and_is_nobodys(pods: Pods) -> None:
     pods.start("a", db(keep=0.0))
     pods.node.delete("a")
     assert pods.state() is State.QUARANTINE
+    assert {nic.workload for nic in pods.node.engine.table.nics()} == {""}
 
 
 def test_an_address_that_rests_is_waited_for(pods: Pods) -> None:

@@ -277,6 +277,21 @@ def test_more_ours_than_the_cap_is_no_growth_and_no_error() -> None:
     assert (over.reasons.cap, over.reasons.grow, over.actions) == (0, 0, ())
 
 
+def test_what_is_asked_for_takes_room_already() -> None:
+    decided = decide(nics(State.IN_USE, 57), creating=(asked("vxnet-a", 2),), waiting=(Waiter(),) * 9)
+    assert created(decided) == {"vxnet-b": 1}
+
+
+def test_doomed_nics_make_no_strays_of_others() -> None:
+    doomed = nics(State.DETACHED, 3, start=1, doomed=True)
+    full = decide(nics(State.IN_USE, 9), nics(State.DETACHED, 1), doomed, limit=11, foreign=1)
+    assert not of_kind(full, Mark)
+
+
+def test_a_pool_that_is_drained_does_not_grow() -> None:
+    assert decide(draining=True).actions == ()
+
+
 def test_a_gateway_that_is_to_be_made_takes_room_already() -> None:
     assert decide(gateways=frozenset({"vxnet-a", "vxnet-b"})).reasons.cap == 60
     assert decide(foreign=3, gateways=frozenset({"vxnet-a", "vxnet-b"})).reasons.cap == 64 - 3 - 2

@@ -360,10 +360,22 @@ def test_a_del_during_the_look_lets_the_nic_rest() -> None:
 
 
 def test_a_broken_nic_is_told_where_no_netns_has_it() -> None:
-    host = Host(nic(State.BROKEN), nic(State.BROKEN, OTHER))
-    host.kernel.put(f"pod:{POD}", OTHER)
+    host = Host(nic(State.BROKEN))
     assert host.find_lost() == {MAC}
     assert host.state() is State.BROKEN
+
+
+def test_a_broken_nic_that_is_found_in_a_pod_is_that_pods() -> None:
+    host = Host(nic(State.BROKEN))
+    host.kernel.put(f"pod:{POD}", name="eth0")
+    assert host.find_lost() == frozenset()
+    assert host.state() is State.IN_USE
+    found = host.pool.found_in(POD, "eth0")
+    assert found and (found.nic_id, found.netns_inode, found.ifindex) == (MAC, POD, 5)
+    host.kernel.put("host")
+    host.clock.now += 1.0
+    host.survey.run()
+    assert (host.state(), host.table.leases()) == (State.QUARANTINE, [])
 
 
 def test_no_netns_is_visited_where_nothing_is_missing() -> None:
