@@ -38,9 +38,9 @@ def test_fifty_pods_at_full_speed(cluster: Cluster) -> None:
     stops: list[float] = []
     for number in range(PODS):
         placed = cluster.pod(node, f"churn-{number}")
-        held = len(pods_nics(cluster, node))
+        count = len(pods_nics(cluster, node))
         resting = len([moment for moment in stops if time.monotonic() - moment < QUARANTINE_MIN + TOLD_WITHIN])
-        assert held <= max(standing, len(leases) + 1 + WARM + resting + BATCH), (number, held, resting)
+        assert count <= max(standing, len(leases) + 1 + WARM + resting + BATCH), (number, count, resting)
         cluster.stop(placed)
         stops.append(time.monotonic())
 

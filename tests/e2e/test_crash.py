@@ -238,7 +238,7 @@ def sweep(cluster: Cluster, node: Node) -> None:
 
 def test_an_agent_that_is_killed_all_the_time_loses_nothing(cluster: Cluster, node: Node) -> None:
     print(f"to have the same dice again: E2E_SEED={SEED}")
-    leases = cluster.ask(node, "leases")
+    leases, began = cluster.ask(node, "leases"), int(time.time())
     restarts = int(systemd(node, "NRestarts")["NRestarts"])
     killer = Killer(node, random.Random(f"{SEED} killer"))
     by_hand, by_containerd = Pods(cluster, node, killer), PodsOfContainerd(cluster, node, killer)
@@ -266,6 +266,8 @@ def test_an_agent_that_is_killed_all_the_time_loses_nothing(cluster: Cluster, no
         assert len(cluster.ask(node, "leases")) == len(leases) + len(pods)
         list(pool.map(by_hand.stop, pods))
     cluster.wait_sound(node)
+    said = node.run(["journalctl", "--unit=qingagent.service", f"--since=@{began}", "--output=cat"]).stdout
+    assert "Traceback" not in said, said[said.index("Traceback") - 500 :][:3000]
 
 
 def churned(killer: Killer, by_hand: Pods, by_containerd: Pods) -> tuple[int, float]:

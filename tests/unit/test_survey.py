@@ -239,6 +239,62 @@ def test_a_reserved_nic_whose_link_is_in_its_pod_is_left_to_the_runtime() -> Non
     assert (host.state(), host.place()) == (State.RESERVED, f"pod:{POD}")
 
 
+# -- at start, against a damaged journal -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("state", [*IDLE, State.BROKEN])
+def test_at_start_a_nic_that_sits_in_a_pod_is_that_pods_whatever_the_journal_says(state: State) -> None:
+    host = Host(nic(state))
+    host.kernel.put(f"pod:{POD}", name="eth0")
+    host.survey.run(starting=True)
+    assert host.state() is State.IN_USE
+    assert host.pool.found_in(POD, "eth0")
+
+
+def test_later_on_a_nic_whose_link_is_missed_is_broken_before_its_pod_is_found() -> None:
+    host = Host(nic(State.READY))
+    host.kernel.put(f"pod:{POD}", name="eth0")
+    host.survey.run()
+    assert host.kernel.looks == []
+    host.find_lost()
+    assert host.find_lost() == frozenset()
+    assert host.state() is State.IN_USE
+
+
+def test_at_start_a_link_that_is_nowhere_is_missed_at_once() -> None:
+    host = Host(nic(State.READY))
+    host.survey.run(starting=True)
+    assert host.state() is State.BROKEN
+
+
+def test_at_start_a_netns_that_cannot_be_read_hands_nothing_out() -> None:
+    host = Host(nic(State.READY))
+    host.kernel.put(f"pod:{POD}", name="eth0")
+    host.kernel.unreadable = True
+    host.survey.run(starting=True)
+    assert host.state() is State.BROKEN
+    host.kernel.unreadable = False
+    host.find_lost()
+    assert host.state() is State.IN_USE
+
+
+def test_at_start_a_pods_nic_with_its_lease_stays_as_it_is() -> None:
+    host = leased(State.IN_USE)
+    host.kernel.put(f"pod:{POD}")
+    host.survey.run(starting=True)
+    assert host.kernel.looks == []
+    assert [held.attachment for held in host.table.leases()] == [KEY]
+
+
+@pytest.mark.parametrize("state", [State.GATEWAY, State.ATTACHING])
+def test_at_start_a_gateway_is_no_pods(state: State) -> None:
+    host = Host(nic(state, purpose=GATEWAY))
+    host.kernel.put(f"pod:{POD}", name="eth0")
+    host.survey.run(starting=True)
+    assert host.state() in (state, State.BROKEN)
+    assert host.table.leases() == []
+
+
 # -- missing ----------------------------------------------------------------------------------------------------------
 
 
