@@ -21,6 +21,7 @@ if t.TYPE_CHECKING:
 
 LIES_BELIEVED: t.Final = 2  # looks in a row that must show nothing before something counts as gone
 ADOPT_AFTER: t.Final = 10.0  # s for which another program may be at work on a NIC that it has made under our name
+JUST_TRIED: t.Final = 10.0  # s until a NIC for which a full instance had no place is marked
 WINDOW: t.Final = 60.0  # s over which calls are counted
 
 _INTENTS: t.Final = {"CreateNics": "create", "AttachNics": "attach", "DetachNics": "detach", "DeleteNics": "delete"}
@@ -218,7 +219,8 @@ def nothing_is_under_way(world: World) -> Found:
     for nic in table.nics():
         if nic.state in (State.READY, State.IN_USE, State.GATEWAY, State.BROKEN) or nic.state.value == "HELD":
             continue
-        if nic.state is State.DETACHED and nic.marked:
+        tried = len(world.cloud.attached_here()) >= world.cloud.limit() and world.boot() - nic.since < JUST_TRIED
+        if nic.state is State.DETACHED and (nic.marked or tried):
             continue
         if not (full and nic.purpose == GATEWAY and nic.state is State.DETACHED):
             yield f"{nic.nic_id} is {nic.state.value}{' (doomed)' if nic.doomed else ''}: {nic.note or 'no note'}"
