@@ -195,6 +195,10 @@ class Cluster:
         nics = self.lab.control("GET", "nics")
         return {nic["nic_id"]: nic for nic in nics if nic["instance_id"] == node.instance_id}
 
+    def pods_nics(self, node: Node) -> set[str]:
+        """The pool without gateway NICs."""
+        return {nic_id for nic_id, nic in self.pool(node).items() if nic["purpose"] == "pool"}
+
     def wait_sound(self, node: Node, seconds: float = 30) -> None:
         """Until there are no `disagreements`; raises AssertionError with those that stay."""
         found: list[str] = []

@@ -102,12 +102,13 @@ APIS: dict[str, t.Callable[[Cluster], t.ContextManager[None]]] = {
 def test_after_a_reboot_the_pool_is_what_it_was(cluster: Cluster, node: Node, pods: list[Placed], api: str) -> None:
     before, held = Cloud.of(cluster, node), {nic_of(placed) for placed in pods}
     assert held <= before.nics.keys() == set(cluster.pool(node))
+    ours = cluster.pods_nics(node)
     with APIS[api](cluster):
         node = cluster.reboot(node)
         (binding,) = cluster.journal(node, "binding")
         assert binding["boot_id"] == node.run(["cat", BOOT_ID]).stdout.strip()
         assert cluster.ask(node, "leases") == []
-        until(lambda: set(before.nics) == set(cluster.parked(node)), 30, "every NIC in parking")
+        until(lambda: ours == set(cluster.parked(node)), 30, "every NIC in parking")
         # those that were READY are so at once, whatever the cloud does
         first = cluster.pod(node, "first")
         assert nic_of(first) not in held
@@ -117,7 +118,7 @@ def test_after_a_reboot_the_pool_is_what_it_was(cluster: Cluster, node: Node, po
             assert cluster.qingcni(node, "DEL", placed.pod.sandbox_id, placed.pod.netns, NETWORK) == (0, None)
         assert [lease["nic_id"] for lease in cluster.ask(node, "leases")] == [nic_of(first)]
     ready = cluster.wait_rest(node)
-    assert ready == before.nics.keys() - {nic_of(first)}
+    assert ready == ours - {nic_of(first)}
     assert Cloud.of(cluster, node) == before
     cluster.wait_sound(node)
     assert all(works(cluster, cluster.pod(node, f"again-{number}")) for number in range(PODS))
@@ -127,8 +128,8 @@ def test_after_a_reboot_the_pool_is_what_it_was(cluster: Cluster, node: Node, po
 def test_network_managers_that_start_before_the_agent_are_left_with_nothing(
     cluster: Cluster, node: Node, name: str
 ) -> None:
-    ours = set(cluster.pool(node))
-    routing = [node.run(["ip", words]).stdout for words in ("rule", "route")]
+    ours = cluster.pods_nics(node)
+    routing = routes_of(node)
     with enabled(cluster, node, *MANAGERS[name]):
         watch = Watch(node)
         try:
@@ -144,8 +145,12 @@ def test_network_managers_that_start_before_the_agent_are_left_with_nothing(
         parked = cluster.parked(node)
         assert not [mac for mac in ours if parked[mac]["addr_info"] or "UP" in parked[mac]["flags"]]
         assert not ours & set(cluster.host_links(node))
-        assert [node.run(["ip", words]).stdout for words in ("rule", "route")] == routing
+        until(lambda: routes_of(node) == routing, 30, "the routes of before, with those of gateway NICs")
         assert cluster.wait_rest(node) == ours
+
+
+def routes_of(node: Node) -> list[list[str]]:
+    return [sorted(node.run(["ip", words]).stdout.splitlines()) for words in ("rule", "route")]
 
 
 @contextlib.contextmanager
@@ -173,7 +178,7 @@ LOSSES = {
 @pytest.mark.parametrize("loss", LOSSES)
 def test_pods_outlive_the_journal(cluster: Cluster, node: Node, pods: list[Placed], loss: str) -> None:
     before = Cloud.of(cluster, node)
-    held = cluster.in_state(node, "IN_USE")
+    held, ours = cluster.in_state(node, "IN_USE"), cluster.pods_nics(node)
     assert held >= {nic_of(placed) for placed in pods}
     aside = damaged(node)
     node.run(["systemctl", "stop", "qingagent.socket", "qingagent.service"])
@@ -184,7 +189,7 @@ def test_pods_outlive_the_journal(cluster: Cluster, node: Node, pods: list[Place
     assert bool(damaged(node) - aside) == (loss == "overwritten")
     until(lambda: set(cluster.pool(node)) >= before.nics.keys(), 60, "all NICs in the table again")
     assert held == cluster.in_state(node, "IN_USE")
-    assert cluster.wait_rest(node) >= before.nics.keys() - held
+    assert cluster.wait_rest(node) >= ours - held
     cluster.wait_sound(node)
     assert all(works(cluster, placed) for placed in pods)
 

@@ -28,6 +28,7 @@ class Kernel(MemoryKernel):
 
     def plug(self, ports: t.Sequence[Port]) -> set[str]:
         mine = [port for port in ports if port.netns == self.netns]
+        mine = [port for port in mine if port.nic_id not in self.links]  # plugged in twice is once
         seen = mine[self.lose :] if mine and mine[0].ifname != _PRIMARY else mine
         self._lost += mine[: len(mine) - len(seen)]
         self.lose -= len(mine) - len(seen)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import itertools
 import typing as t
 
 from hypothesis import strategies as st
@@ -27,6 +28,12 @@ def choice(*values: t.Any) -> st.SearchStrategy[t.Any]:
     return st.sampled_from(values)
 
 
+# A round, a survey and an ADD, each begun (capital) and ended.
+ORDERS: t.Final = tuple(
+    "".join(order)
+    for order in itertools.permutations("RrSsAa")
+    if all(order.index(one) < order.index(one.lower()) for one in "RSA")
+)
 slots: t.Final = st.integers(0, SLOTS - 1)
 tastes: t.Final = choice((), (), (WIDE,), (NARROW,))
 points: t.Final = st.integers(0, 12)
@@ -188,6 +195,33 @@ class Doings:
                 self._add(till % SLOTS, (), 0.0, till)
             elif self.world.tasks:
                 self.world.go_on(self.world.tasks[-1], till)
+
+    @operation(
+        "threads",
+        3,
+        up=True,
+        vxnet_id=choice(NARROW, WIDE),
+        order=st.integers(0, len(ORDERS) - 1),
+        stops=st.tuples(st.integers(0, 8), st.integers(0, 3), st.integers(0, 3)),
+    )
+    def threads_meet_over_a_new_nic(self, vxnet_id: str, order: int, stops: tuple[int, int, int]) -> None:
+        """Somebody attaches a NIC for us, and a round, a survey and an ADD stop halfway and go on in some order."""
+        others.prewarm(self.world, vxnet_id, 1, attached=True)
+        self.world.stall(121.0)  # so that a look is due
+        slot = next((slot for slot in range(SLOTS) if slot not in self.world.pods), None)
+        for letter in ORDERS[order]:
+            if not self.world.is_up or slot is None:
+                return
+            till = FOREVER if letter.islower() else stops["RSA".index(letter)]
+            if letter in "Rr":
+                self.world.round(till)
+            elif letter in "Ss":
+                self.world.survey(till)
+            elif letter == "A":
+                self._add(slot, (vxnet_id,), 0.0, till)
+            else:
+                for task in [task for task in self.world.tasks if task.pod is self.world.pods.get(slot)]:
+                    self.world.go_on(task)
 
     @operation("threads", 2, up=True, which=st.integers(0, 3), till=points)
     def go_on(self, which: int, till: int) -> None:
