@@ -154,6 +154,8 @@ def test_one_that_is_wanted_again_before_it_was_detached_is_recalled() -> None:
     leaving = nics(State.DRAINING, 2, doomed=True)
     decided = decide(leaving, nics(State.READY, 3), waiting=(Waiter(),) * 4)
     assert of_kind(decided, Recall) == [Recall((leaving[0].nic_id,))]
+    sent = nics(State.DRAINING, 2, doomed=True, attempts=1)  # the detach that failed may still come to pass
+    assert not of_kind(decide(sent, nics(State.READY, 3), waiting=(Waiter(),) * 4), Recall)
 
 
 def test_a_free_nic_beyond_the_cap_is_marked_and_swept_later() -> None:

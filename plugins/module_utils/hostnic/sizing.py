@@ -132,7 +132,9 @@ def size(snapshot: Snapshot, settings: Settings, now: float) -> Sized:
 
     supply = [_Unit(nic.vxnet_id, nic.private_ip, nic) for nic in (*ready, *soon, *coming)] + asked
     unmet_pods, supply = _matched(snapshot.waiting, supply)
-    drained = [_Unit(nic.vxnet_id, nic.private_ip, nic) for nic in snapshot.pool(State.DRAINING)]
+    # one that was to be detached before may still be, by a job that everybody has given up
+    unsent = [nic for nic in snapshot.pool(State.DRAINING) if not nic.attempts]
+    drained = [_Unit(nic.vxnet_id, nic.private_ip, nic) for nic in unsent]
     unrecalled, kept = _matched(unmet_pods, drained)
     recall = [unit.nic for unit in drained if unit not in kept and unit.nic]
     places = max(0, want - used - waiting)  # at the cap, pods come before the warm pool
