@@ -19,6 +19,7 @@ from hostnic.model import POOL, LeaseKey, Nic, Record, nic_names
 from hostnic.states import State
 from tests.emulator import Settings as CloudSettings
 from tests.emulator import views
+from tests.emulator.errors import NOT_FOUND
 from tests.model import ids, invariants
 from tests.model.agent import Agent
 from tests.model.cloudside import NODE, Call, CloudSide
@@ -447,6 +448,8 @@ class World:
             self.unanswered.setdefault(kind, set()).update(call.made)
         elif call.action == "DescribeNics" and body and body["ret_code"] == 0:
             self.looks.answered(call, body["nic_set"], self.cloud.nics, self.boot())
+        elif call.action == "DescribeNics" and body and body["ret_code"] == NOT_FOUND and len(call.items("nics")) == 1:
+            self.looks.answered(call, [], self.cloud.nics, self.boot())
 
     def _journal_changes(self, put: t.Sequence[Record], drop: t.Sequence[Record]) -> None:
         for invariant in invariants.AT_A_WRITE:
