@@ -413,6 +413,31 @@ def test_a_nic_that_was_renamed_is_not_ours_to_delete(node: Node, state: State) 
     assert node.states() == {State.READY: 3}
 
 
+def test_a_nic_of_ours_that_was_renamed_still_takes_a_place_of_ours(node: Node) -> None:
+    node.run(10)
+    nic_id = node.engine.table.nics(State.READY)[0].nic_id
+    node.emulator.cloud.nics[nic_id].nic_name = "operators-own"
+    node.run(130)
+    assert (record(node, nic_id).state, node.explain()["foreign"]) == (State.READY, 1)
+
+
+def test_it_takes_three_looks_to_believe_that_a_nic_is_gone_however_long_they_are_apart(node: Node) -> None:
+    node.run(10)
+    nic_id = leaving(node)
+    refusal = {"ret_code": 1400, "message": "PermissionDenied"}
+    node.emulator.faults.order({"kind": "ret_code", "action": "DeleteNics", "count": None, **refusal})
+    node.run(15)
+    assert record(node, nic_id).state is State.DETACHED
+    node.emulator.cloud.nics[nic_id].visible_from = node.clock.now() + 10_000
+    for _ in range(2):
+        node.emulator.advance(1000)
+        node.engine.reconciler.step()
+    assert record(node, nic_id).state is State.DETACHED
+    node.emulator.advance(1000)
+    node.engine.reconciler.step()
+    assert node.engine.table.nic(nic_id) is None
+
+
 def test_nics_of_others_that_are_attached_later_lower_the_cap(node: Node) -> None:
     node.run(10)
     assert node.explain()["cap"] == 60
@@ -496,6 +521,27 @@ def test_a_nic_on_its_way_out_that_a_pod_waits_for_is_kept_for_good(node: Node) 
     pod.join(10)
     assert (record(node, nic_id).state, record(node, nic_id).doomed) == (State.RESERVED, False)
     assert node.calls("DetachNics") == 0
+
+
+def test_what_was_just_made_is_attached_in_the_same_round(node: Node) -> None:
+    node.run(10)
+    node.add("a", 1)
+    leaving(node)  # something else to do in that round
+    attaches = node.calls("AttachNics")
+    node.engine.reconciler.step()
+    assert node.calls("AttachNics") == attaches + 1
+
+
+def test_an_address_that_could_not_be_forgotten_is_tried_again_soon(node: Node) -> None:
+    node.run(300)
+    nic = node.add("a", 1)
+    node.run(300)
+    node.kernel.unforgettable.add(nic.private_ip)
+    node.delete("a")
+    node.run(1)
+    node.kernel.unforgettable.clear()
+    node.run(6)
+    assert node.kernel.flushed == [nic.private_ip]
 
 
 # -- a cloud that is not to be believed -------------------------------------------------------------------------------

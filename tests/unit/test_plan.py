@@ -331,6 +331,13 @@ def test_the_most_particular_pod_chooses_first() -> None:
     assert created(decided) == {}
 
 
+def test_one_that_must_have_its_address_chooses_before_those_that_take_any() -> None:
+    address = [Nic("52:54:00:00:00:bb", "vxnet-a", "10.0.1.9", State.ATTACHING, NOW)]
+    waiting = (Waiter(), Waiter(("vxnet-a",)), Waiter(address="10.0.1.9"))
+    decided = decide(address, nics(State.READY, 3), waiting=waiting, homes={"10.0.1.9": "vxnet-a"})
+    assert created(decided) == {"vxnet-a": 2}
+
+
 # -- attaching --------------------------------------------------------------------------------------------------------
 
 
@@ -390,8 +397,19 @@ def test_prewarmed_nics_leave_once_their_time_is_over() -> None:
 @pytest.mark.parametrize("state", [State.DETACHED, State.GATEWAY])
 def test_a_gateway_that_nobody_wants_goes(state: State) -> None:
     useless = [Nic("52:54:00:ff:00:01", "vxnet-b", "", state, NOW - SWEEP_AFTER, GATEWAY)]
-    decided = decide(nics(State.READY, 3), useless)
-    assert of_kind(decided, Mark if state is State.DETACHED else Drain)
+    (action,) = decide(nics(State.READY, 3), useless).actions
+    assert action == (Mark if state is State.DETACHED else Drain)((useless[0].nic_id,))
+
+
+def test_a_young_gateway_that_nobody_wants_stays() -> None:
+    young = [Nic("52:54:00:ff:00:01", "vxnet-b", "", State.GATEWAY, NOW - SWEEP_AFTER + 1, GATEWAY)]
+    assert decide(nics(State.READY, 3), young).actions == ()
+
+
+def test_a_nic_that_was_to_be_detached_before_is_not_recalled() -> None:
+    tried = nics(State.DRAINING, 1, age=1, doomed=True, attempts=1)
+    decided = decide(tried, nics(State.READY, 3), waiting=(Waiter(),) * 4)
+    assert (of_kind(decided, Recall), created(decided)) == ([], {"vxnet-a": 4})
 
 
 def test_a_gateway_that_stands_is_kept_rather_than_one_that_does_not() -> None:

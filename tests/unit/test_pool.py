@@ -248,6 +248,13 @@ def test_what_holds_no_lease_cannot_be_committed(serving: Serving) -> None:
         serving.pool.commit(LeaseKey("net", "a", "eth0"), 1, 2)
 
 
+def test_a_lease_of_a_nic_that_is_with_no_pod_ends_by_itself(serving: Serving) -> None:
+    nic = serving.bring()
+    serving.table.apply(put=[Lease("net", "a", "eth0", nic.nic_id, 5.0)])
+    serving.pool.release(LeaseKey("net", "a", "eth0"), returned=True)
+    assert (serving.table.leases(), serving.table.nics()) == ([], [nic])
+
+
 # -- found in a netns -------------------------------------------------------------------------------------------------
 
 
