@@ -34,6 +34,7 @@ RANKS = {
     "table": 6,
     "pool": 7,
     "blocks": 8,
+    "jobs": 8,
     "survey": 8,
     "parts": 9,
     "adopt": 10,

@@ -141,15 +141,7 @@ def test_a_link_that_comes_late_is_of_use_after_a_rest(node: Node) -> None:
 # -- attaches that the cloud refuses ----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    "batch",
-    [
-        3,
-        pytest.param(
-            10, marks=pytest.mark.xfail(strict=True, reason="in doubt about jobs, the others come one by one")
-        ),
-    ],
-)
+@pytest.mark.parametrize("batch", [3, 10])
 def test_one_nic_that_the_cloud_refuses_does_not_hold_up_its_batch(tmp_path: Path, batch: int) -> None:
     with StrangeNode(tmp_path, pool_low=batch, pool_high=batch) as node:
         node.strange.refuses = lambda nic_id: nic_id == node.strange.made[1]
@@ -279,6 +271,26 @@ def test_one_attach_job_at_a_time_takes_all_that_wait(tmp_path: Path) -> None:
         assert node.states() == {State.READY: 40}
         # the first, three that it crowds out, one of them alone, all the rest
         assert node.calls("AttachNics") <= 7
+
+
+def test_a_cloud_that_queues_attach_jobs_gets_long_ones_from_then_on(tmp_path: Path) -> None:
+    cloud = CloudSettings(parallel_jobs_per_instance="queue")
+    with Node(tmp_path, cloud=cloud, pool_low=30, pool_high=30) as node:
+        node.run(60)
+        assert node.explain()["attach_jobs"] == "one at a time"
+        before = node.calls("AttachNics")
+        for number in range(30):
+            node.add(f"pod{number}", number)
+        node.run(60)
+        assert node.states() == {State.IN_USE: 30, State.READY: 30}
+        assert node.calls("AttachNics") - before == 1
+
+
+def test_a_cloud_that_runs_jobs_side_by_side_is_not_taken_for_a_queue(tmp_path: Path) -> None:
+    with Node(tmp_path, cloud=CloudSettings(job_pending_seconds=5.0), pool_low=30, pool_high=30) as node:
+        node.run(60)
+        assert node.states() == {State.READY: 30}
+        assert node.explain()["attach_jobs"] == "side by side"
 
 
 def test_where_long_lists_are_refused_short_ones_are_sent(tmp_path: Path) -> None:

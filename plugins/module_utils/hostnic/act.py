@@ -12,7 +12,8 @@ from . import plan as planning
 from . import policy
 from .blocks import Blocks
 from .errors import Busy, Denied, HostnicError, NotFound, QuotaExceeded
-from .model import GATEWAY, Fact, Intent, Nic
+from .jobs import AttachJobs
+from .model import GATEWAY, Intent, Nic
 from .observe import Observer
 from .parts import Parts
 from .settle import ATTACH_TRIES
@@ -23,21 +24,16 @@ from .witness import destroyable
 
 log = logging.getLogger("hostnic.act")
 
-ATTACH_JOBS: t.Final = "attach jobs"  # the name of the fact
-SERIAL: t.Final = "one at a time"
-MOST_AT_ONCE: t.Final = 60  # NICs in the largest attach job
-
 
 class Actor:
     """One thread uses it. `cursor` is the policy's: see `policy.order`."""
 
-    def __init__(self, parts: Parts, blocks: Blocks, observer: Observer) -> None:
+    def __init__(self, parts: Parts, blocks: Blocks, jobs: AttachJobs, observer: Observer) -> None:
         self._parts = parts
         self._table = parts.table
         self._blocks = blocks
+        self._jobs = jobs
         self._observer = observer
-        self._long_lists = True  # until the cloud has refused one
-        self._crowded_out: frozenset[str] = frozenset()  # refused while another job ran: for that reason?
         self.cursor = policy.start(parts.instance_id, len(parts.settings.vxnet))
         self._actions: t.Mapping[type, t.Callable[[t.Any], None]] = {
             planning.Create: self._create,
@@ -51,16 +47,6 @@ class Actor:
             planning.Mark: lambda one: self._amend(one.nic_ids, marked=parts.clock()),
             planning.Unmark: lambda one: self._amend(one.nic_ids, marked=0.0),
         }
-
-    @property
-    def serial(self) -> bool:
-        """The cloud refuses a second attach job on this instance, or that is just being found out."""
-        return bool(self._crowded_out) or self._table.fact(ATTACH_JOBS) == SERIAL
-
-    @property
-    def chunk(self) -> int:
-        """NICs in one attach job: many small ones side by side, or as many as possible one after the other."""
-        return MOST_AT_ONCE if self.serial and self._long_lists else self._parts.settings.attach_chunk
 
     def do(self, action: planning.Action) -> None:
         """Raises what is transient or ambiguous; what the cloud has refused is noted, blocked and reported."""
@@ -106,7 +92,7 @@ class Actor:
         self.cursor = policy.advance(self._parts.settings.policy, self.cursor, failed=True)
 
     def _attach(self, action: planning.Attach) -> None:
-        if self.serial and self._table.nics(State.ATTACHING):  # found out after this was planned
+        if self._jobs.must_wait(action.nic_ids):
             return
         nics = [nic for nic in self._still(action.nic_ids, State.DETACHED) if self._may_send(nic)]
         self._parts.protect()
@@ -177,25 +163,21 @@ class Actor:
             if error.ambiguous:
                 raise
             crowded = action == "attach" and others and isinstance(error, (Busy, Denied))
-            too_long = len(ids) > self._parts.settings.attach_chunk
+            too_long = self._jobs.too_long(ids)
             changes = {"note": error.message, "attempts": nics[0].attempts + (0 if crowded or too_long else 1)}
             self._table.apply([Move(nic, nics[0].state, changes) for nic in self._still(ids, during)], drop=[intent])
             if error.transient and not crowded:
                 raise
             log.warning("the cloud refused to %s %s: %s", action, ", ".join(ids), error.message)
-            self._long_lists = self._long_lists and not too_long
             if action == "attach":
-                self._crowded_out = frozenset(ids) if crowded else self._crowded_out.difference(ids)
+                self._jobs.refused(ids, crowded)
                 if not crowded:
                     self._not_attached(ids, error)
             return
         self._table.apply(put=[replace(intent, job_id=job_id)] if job_id else [], drop=[] if job_id else [intent])
         if action == "attach":
             self._parts.pool.demand.sent(ids, intent.since)
-            if self._crowded_out.intersection(ids):  # alone it was welcome
-                log.info("attach jobs run one at a time on this instance")
-                self._table.apply(put=[Fact(ATTACH_JOBS, SERIAL)])
-                self._crowded_out = frozenset()
+            self._jobs.accepted(ids)
 
     def _not_attached(self, ids: tuple[str, ...], error: HostnicError) -> None:
         """A batch is tried again NIC by NIC; one that was refused alone, for a reason of its own or the instance's."""

@@ -10,6 +10,7 @@ from dataclasses import replace
 from .adopt import Adopter
 from .blocks import Blocks
 from .errors import Busy, Denied, HostnicError, LinkFailed, Unreachable
+from .jobs import AttachJobs
 from .model import GATEWAY, POOL, CloudNic, Intent, KnownVxnet, Link, Nic, Vxnet
 from .parts import Parts, in_place
 from .settle import ATTACH_TRIES, JOB_PATIENCE, VISIBLE, Verdict, Witness, settle
@@ -28,9 +29,10 @@ QUIET_LIMIT: t.Final = 120.0  # s, the longest pause between looks when nothing 
 class Observer:
     """Brings the table in line with what the cloud shows. Changes nothing there but a gateway NIC's source check."""
 
-    def __init__(self, parts: Parts, blocks: Blocks) -> None:
+    def __init__(self, parts: Parts, blocks: Blocks, jobs: AttachJobs) -> None:
         self._parts = parts
         self._blocks = blocks
+        self._jobs = jobs
         self._table = parts.table
         self._adopter = Adopter(parts, self.read_vxnets)
         self._looked_at = float("-inf")
@@ -164,7 +166,9 @@ class Observer:
             return False
 
     def _live_jobs(self) -> frozenset[str]:
-        jobs = self._parts.cloud.describe_jobs([one.job_id for one in self._table.intents() if one.job_id])
+        begun = [intent for intent in self._table.intents() if intent.job_id]
+        jobs = self._parts.cloud.describe_jobs([intent.job_id for intent in begun])
+        self._jobs.seen(begun, jobs)
         return frozenset(job_id for job_id, status in jobs.items() if status in ("pending", "working"))
 
     def _find_lost(self, links: t.Mapping[str, Link]) -> None:

@@ -13,6 +13,7 @@ from . import policy
 from .act import Actor, no_such_vxnet
 from .blocks import Blocks
 from .errors import Busy, HostnicError, InvalidConfig
+from .jobs import AttachJobs
 from .model import Waiter
 from .observe import Observer
 from .pace import Pace
@@ -35,8 +36,9 @@ class Reconciler:
         self._parts = parts
         self._table = parts.table
         self._blocks = Blocks(parts.clock, NIC_LIMIT)
-        self._observer = Observer(parts, self._blocks)
-        self._actor = Actor(parts, self._blocks, self._observer)
+        self._jobs = AttachJobs(parts.table, parts.settings.attach_chunk, parts.clock)
+        self._observer = Observer(parts, self._blocks, self._jobs)
+        self._actor = Actor(parts, self._blocks, self._jobs, self._observer)
         self._pace = Pace(parts.settings.reconcile_interval, parts.clock, parts.dice)
         self._quiet_surplus = 0
 
@@ -121,8 +123,8 @@ class Reconciler:
             lead_time=lead_time,
             tastes=tastes,
             quiet_surplus=self._quiet_surplus,
-            serial=self._actor.serial,
-            chunk=self._actor.chunk,
+            serial=self._jobs.serial,
+            chunk=self._jobs.chunk,
             level=self._parts.level(),
         )
         # NICs that came to be attached after the limit was found count as well
