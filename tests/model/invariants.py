@@ -9,7 +9,7 @@ from __future__ import annotations
 import typing as t
 
 from hostnic.model import GATEWAY, POOL, Intent, Lease, Nic, Record
-from hostnic.states import State
+from hostnic.states import SERVING, State
 from tests.emulator.models import AVAILABLE, PRIMARY
 from tests.emulator.models import Nic as CloudNic
 from tests.model.cloudside import NODE, WRITES, Call
@@ -197,6 +197,13 @@ def what_we_make_is_called_ours(world: World) -> Found:
             yield _say(nic)
 
 
+def what_serves_is_on_no_way_out(world: World) -> Found:
+    """A NIC that pods have or get is not doomed, or it would be left out where NICs are counted."""
+    for nic in world.engine.table.nics(*SERVING):
+        if nic.doomed:
+            yield f"{nic.nic_id} is {nic.state.value}, and doomed"
+
+
 def journal_and_memory_agree(world: World) -> Found:
     """What the agent knows is what its journal says."""
     table, store = world.engine.table, world.agent.store
@@ -207,7 +214,7 @@ def journal_and_memory_agree(world: World) -> Found:
 
 AFTER_AN_OPERATION: t.Final = (
     no_nic_is_leased_twice, a_pods_nic_is_nobody_elses, a_running_pod_has_its_link, a_pod_has_its_nics_address,
-    what_we_make_is_called_ours, journal_and_memory_agree,
+    what_we_make_is_called_ours, what_serves_is_on_no_way_out, journal_and_memory_agree,
 )  # fmt: skip
 
 

@@ -18,6 +18,7 @@ from hostnic.model import GATEWAY, LeaseKey, Nic, PodPlace
 from hostnic.states import State
 from hostnic.store.memory import MemoryStore
 from tests.emulator import Settings as CloudSettings
+from tests.emulator import jobs
 from tests.support.node import INSTANCE, Node
 
 POOL_NAME, GATEWAY_NAME = f"qingcni_{INSTANCE}", f"hostnic-gw_{INSTANCE}"
@@ -67,6 +68,18 @@ def test_a_free_nic_is_adopted_once_whoever_made_it_must_be_done(idle: Node) -> 
     idle.run(19)
     assert idle.engine.table.nics() == []
     idle.run(30)
+    assert (record(idle, nic_id).state, record(idle, nic_id).prewarmed) == (State.READY, True)
+
+
+def test_one_that_is_about_to_be_detached_is_taken_in_once_that_is_over(idle: Node) -> None:
+    """A journal that was lost has forgotten the job; a pod would lose its NIC to it."""
+    nic_id = attached(idle)
+    idle.emulator.faults.order({"kind": "job_stuck", "action": "DetachNics"})
+    idle.cloud.detach_nics([nic_id])
+    idle.run(120)
+    assert idle.engine.table.nic(nic_id) is None
+    jobs.release(idle.emulator.cloud)
+    idle.run(300)
     assert (record(idle, nic_id).state, record(idle, nic_id).prewarmed) == (State.READY, True)
 
 

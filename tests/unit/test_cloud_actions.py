@@ -49,6 +49,7 @@ def test_create_attach_detach_delete(make: Make) -> None:
 
     job = cloud.attach_nics(ids(made), HERE)
     assert cloud.describe_jobs([job]) == {job: "pending"}
+    assert cloud.being_detached() == frozenset()
     world.emulator.advance(10)
     assert cloud.describe_jobs([job]) == {job: "successful"}
     attached = cloud.describe_nics(name=NAME)
@@ -57,7 +58,9 @@ def test_create_attach_detach_delete(make: Make) -> None:
     with pytest.raises(errors.Denied):
         cloud.delete_nics(ids(made))
     cloud.detach_nics(ids(made))
+    assert cloud.being_detached() == set(ids(made))
     world.emulator.advance(10)
+    assert cloud.being_detached() == frozenset()
     cloud.delete_nics(ids(made))
     assert cloud.describe_nics(nic_ids=ids(made)) == []
     with pytest.raises(errors.NotFound):

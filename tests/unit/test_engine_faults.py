@@ -138,6 +138,20 @@ def test_a_link_that_comes_late_is_of_use_after_a_rest(node: Node) -> None:
     assert record(node, lost.nic_id).state is State.QUARANTINE
 
 
+def test_a_link_that_comes_back_while_its_nic_was_on_its_way_out_serves_and_counts_again(node: Node) -> None:
+    node.run(10)
+    nic_id = leaving(node)
+    node.emulator.faults.order(
+        {"kind": "ret_code", "action": "DetachNics", "ret_code": 1400, "message": "x", "count": 3}
+    )
+    link = node.kernel.links.pop(nic_id)
+    node.run(5)
+    assert record(node, nic_id).state is State.BROKEN
+    node.kernel.links[nic_id] = link
+    node.run(40)
+    assert (record(node, nic_id).state, record(node, nic_id).doomed) == (State.QUARANTINE, False)
+
+
 # -- attaches that the cloud refuses ----------------------------------------------------------------------------------
 
 

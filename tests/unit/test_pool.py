@@ -7,6 +7,7 @@ import threading
 import time
 import typing as t
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 
 import pytest
 
@@ -110,7 +111,7 @@ def test_a_resting_nic_is_taken_once_it_has_rested_and_is_clean(quarantine_min: 
     answer = serving.ask("b")
     before = serving.wakes
     serving.pool.release(LeaseKey("net", "a", "eth0"), returned=True)
-    released = time.monotonic()
+    released = serving.table.nics()[0].since
     until(lambda: serving.wakes >= before + 2, 5, "the waiting caller's look at what was released")
     assert [dirty.nic_id for dirty in serving.pool.uncleaned()] == [nic.nic_id]
     assert not answer.done()
@@ -253,6 +254,63 @@ def test_a_lease_of_a_nic_that_is_with_no_pod_ends_by_itself(serving: Serving) -
     serving.table.apply(put=[Lease("net", "a", "eth0", nic.nic_id, 5.0)])
     serving.pool.release(LeaseKey("net", "a", "eth0"), returned=True)
     assert (serving.table.leases(), serving.table.nics()) == ([], [nic])
+
+
+# -- whether an ADD can be served -------------------------------------------------------------------------------------
+
+
+def test_an_agent_that_has_just_started_cannot_say_that_it_serves(serving: Serving) -> None:
+    reason = serving.pool.unable()
+    assert isinstance(reason, Busy) and "just started" in reason.message
+
+
+def test_a_pool_that_is_empty_for_no_reason_serves_after_a_wait(serving: Serving) -> None:
+    serving.pool.report({})
+    assert serving.pool.unable() is None
+
+
+@pytest.mark.parametrize("state", [State.READY, State.QUARANTINE, State.ATTACHING, State.DETACHED])
+def test_what_is_there_or_comes_serves_whatever_the_trouble(serving: Serving, state: State) -> None:
+    serving.table.apply(put=[Nic("52:54:00:00:00:aa", "vxnet-a", "10.0.0.9", state, 0.0)])
+    serving.pool.report({EVERYWHERE: AuthFailed("the key is wrong")})
+    assert serving.pool.unable() is None
+    assert serving.pool.unable(("vxnet-a", "vxnet-b")) is None
+    assert isinstance(serving.pool.unable(("vxnet-b",)), AuthFailed)
+
+
+@pytest.mark.parametrize("changes", [{"doomed": True}, {"purpose": GATEWAY}, {"state": State.IN_USE}])
+def test_what_no_pod_can_have_serves_nobody(serving: Serving, changes: dict[str, t.Any]) -> None:
+    nic = Nic("52:54:00:00:00:aa", "vxnet-a", "10.0.0.9", State.DETACHED, 0.0)
+    serving.table.apply(put=[replace(nic, **changes)])
+    serving.pool.report({EVERYWHERE: AuthFailed("the key is wrong")})
+    assert isinstance(serving.pool.unable(), AuthFailed)
+
+
+def test_one_vxnet_in_trouble_is_no_reason_where_another_will_do(serving: Serving) -> None:
+    serving.pool.report({"vxnet-a": VxnetFull("no address left")})
+    assert isinstance(serving.pool.unable(("vxnet-a",)), VxnetFull)
+    assert serving.pool.unable(("vxnet-a", "vxnet-b")) is None
+    assert serving.pool.unable() is None
+
+
+def test_attachments_are_told_by_network(serving: Serving) -> None:
+    serving.bring()
+    serving.ask("a").result(5)
+    assert serving.pool.attachments("net") == [LeaseKey("net", "a", "eth0")]
+    assert serving.pool.attachments("other") == []
+
+
+def test_masquerading_is_remembered_by_network_and_vxnet_until_it_is_unwanted(serving: Serving) -> None:
+    serving.pool.masquerade("one", "vxnet-a", True)
+    serving.pool.masquerade("two", "vxnet-a", True)
+    serving.pool.masquerade("two", "vxnet-b", True)
+    assert serving.pool.masqueraded() == {"vxnet-a", "vxnet-b"}
+    woken = serving.wakes
+    serving.pool.masquerade("two", "vxnet-b", True)
+    assert serving.wakes == woken
+    serving.pool.masquerade("two", "vxnet-b", False)
+    serving.pool.masquerade("one", "vxnet-a", False)
+    assert serving.pool.masqueraded() == {"vxnet-a"}
 
 
 # -- found in a netns -------------------------------------------------------------------------------------------------

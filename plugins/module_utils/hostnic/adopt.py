@@ -46,7 +46,7 @@ class Adopter:
             except LinkFailed as error:  # unknown means leave alone
                 log.warning("%s", error.message)
                 ours = [nic for nic in ours if nic not in hidden]
-        for nic in ours:
+        for nic in self._not_leaving(ours):
             try:
                 if not nic.attached:
                     self._free(nic, now - self._first_seen[nic.nic_id])
@@ -58,6 +58,13 @@ class Adopter:
                     self._enter(nic, State.BROKEN, "found attached under our name, its link nowhere")
             except HostnicError as error:  # this one is tried again with the next look; the others go on
                 log.warning("%s", error.message)
+
+    def _not_leaving(self, nics: t.Sequence[CloudNic]) -> t.Sequence[CloudNic]:
+        """Without those that a DetachNics is about to take away, sent before a journal was lost or by somebody else."""
+        if not any(map(self._parts.here, nics)):
+            return nics
+        leaving = self._parts.cloud.being_detached()
+        return [nic for nic in nics if nic.nic_id not in leaving]
 
     def awaits(self, purpose: str) -> bool:
         """Whether such NICs were there at the last look, not explained yet."""

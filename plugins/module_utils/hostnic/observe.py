@@ -14,7 +14,7 @@ from .jobs import AttachJobs
 from .model import GATEWAY, POOL, CloudNic, Intent, KnownVxnet, Link, Nic, Vxnet
 from .parts import Parts, in_place
 from .settle import ATTACH_TRIES, JOB_PATIENCE, VISIBLE, Verdict, Witness, settle
-from .states import State
+from .states import SERVING, State
 from .table import Move
 
 log = logging.getLogger("hostnic.observe")
@@ -199,6 +199,7 @@ class Observer:
             self._parts.stand_gateway(nic)
         attempts = nic.attempts + 1 if verdict.failed else 0
         doomed = nic.doomed or verdict.doomed or (nic.state is State.ATTACHING and attempts >= ATTACH_TRIES)
+        doomed = doomed and verdict.target not in SERVING  # its link came back while it was on its way out
         changes = {"note": verdict.note, "attempts": attempts, "doomed": doomed}
         self._table.apply([Move(nic, verdict.target, changes)])
         if nic.state is State.ATTACHING:

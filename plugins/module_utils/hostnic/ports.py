@@ -35,14 +35,18 @@ class Cloud(t.Protocol):
         nic_ids: t.Optional[t.Sequence[str]] = None,
         name: t.Optional[str] = None,
         instance_id: t.Optional[str] = None,
+        vxnet_id: t.Optional[str] = None,
     ) -> list[CloudNic]:
-        """All pages of DescribeNics, filtered again here: by ids, by exact name, by instance (at least one)."""
+        """All pages of DescribeNics, filtered again here: by ids, exact name, instance or vxnet (at least one)."""
 
     def describe_vxnets(self, vxnet_ids: t.Sequence[str]) -> list[Vxnet]:
         """Base networks included; unknown ids are absent."""
 
     def describe_jobs(self, job_ids: t.Sequence[str]) -> dict[str, str]:
         """Job id ► status: pending, working, successful, failed, `done with failure`; forgotten jobs are absent."""
+
+    def being_detached(self) -> frozenset[str]:
+        """The NICs of this account that a DetachNics which is not over concerns, whoever has sent it."""
 
     def state(self) -> dict[str, t.Any]:
         """JSON-ready: how fast calls may go now, and whether the API is away."""

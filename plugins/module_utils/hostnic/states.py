@@ -28,6 +28,10 @@ class State(str, enum.Enum):
     BROKEN = "BROKEN"
 
 
+# What is in these is of use to pods, and on no way out.
+SERVING: t.Final = frozenset((State.READY, State.RESERVED, State.IN_USE, State.QUARANTINE, State.HELD, State.GATEWAY))
+
+
 class IllegalTransition(HostnicError):
     """A defect of ours: the table has no such edge."""
 

@@ -110,7 +110,7 @@ class Survey:
         with self._table.lock:
             if self._table.nic(nic.nic_id) == nic and not self._table.lease_of(nic.nic_id):
                 lease = stand_in_lease(nic.nic_id, place, self._clock())
-                self._table.apply([Move(nic, State.IN_USE, {"note": "found in a pod"})], put=[lease])
+                self._table.apply([Move(nic, State.IN_USE, {"note": "found in a pod", "doomed": False})], put=[lease])
 
     def _clean(self, nic: Nic) -> None:
         """Where the kernel refuses, the NIC rests on and is tried again."""

@@ -39,9 +39,17 @@ def _status(id_name: str) -> t.Callable[[items.Item], Row[str]]:
     return parse
 
 
+def _detached(item: items.Item) -> Row[list[str]]:
+    """`resource_ids` is one text, ids with blanks in between."""
+    job_id, action = items.text(item, "job_id"), items.text(item, "job_action")
+    ids = items.text(item, "resource_ids").split() if action == "DetachNics" else []  # instances among them
+    return (job_id, [items.mac(one) for one in ids if ":" in one]) if job_id else None
+
+
 _NICS: t.Final = Query("DescribeNics", "nic_set", _nic, nothing={"nic_name": "qingcni-no-such-nic"})
 _VXNETS: t.Final = Query("DescribeVxnets", "vxnet_set", _vxnet, nothing={"vxnets": ["vxnet-nosuch00"]})
 _JOBS: t.Final = Query("DescribeJobs", "job_set", _status("job_id"), nothing={"jobs": ["j-nosuch00"]})
+_DETACHES: t.Final = Query("DescribeJobs", "job_set", _detached, {"status": ["pending", "working"]}, _JOBS.nothing)
 _ZONES: t.Final = Query("DescribeZones", "zone_set", _status("zone_id"))
 
 
@@ -111,14 +119,17 @@ class QingCloud:
         nic_ids: t.Optional[t.Sequence[str]] = None,
         name: t.Optional[str] = None,
         instance_id: t.Optional[str] = None,
+        vxnet_id: t.Optional[str] = None,
     ) -> list[CloudNic]:
-        if nic_ids is None and name is None and instance_id is None:
+        if nic_ids is None and name is None and instance_id is None and vxnet_id is None:
             raise HostnicError("DescribeNics without a filter is every NIC of the account: refused")
         params: dict[str, t.Any] = {}
         if name is not None:
             params["nic_name"] = _named("name", name)
         if instance_id is not None:
             params["instances"] = [_named("instance_id", instance_id)]
+        if vxnet_id is not None:
+            params["vxnets"] = [_named("vxnet_id", vxnet_id)]
         wanted = None if nic_ids is None else _macs(nic_ids)
         query = replace(_NICS, params=params)
         found = self._pager.all(query) if wanted is None else self._pager.by_ids(query, "nics", wanted)
@@ -129,6 +140,7 @@ class QingCloud:
             if (among is None or nic.nic_id in among)
             and (name is None or nic.nic_name == name)
             and (instance_id is None or nic.instance_id == instance_id)
+            and (vxnet_id is None or nic.vxnet_id == vxnet_id)
         ]
 
     def describe_vxnets(self, vxnet_ids: t.Sequence[str]) -> list[Vxnet]:
@@ -143,6 +155,9 @@ class QingCloud:
         wanted = _distinct(job_ids)
         found = self._pager.by_ids(_JOBS, "jobs", wanted)
         return {job_id: found[job_id] for job_id in wanted if job_id in found}
+
+    def being_detached(self) -> frozenset[str]:
+        return frozenset(nic_id for ids in self._pager.all(_DETACHES).values() for nic_id in ids)
 
     def describe_zones(self) -> dict[str, str]:
         return self._pager.all(_ZONES)
