@@ -12,7 +12,7 @@ import sys
 import time
 
 PROTOCOL = 1
-SUPPORTED = ("0.3.0", "0.3.1", "0.4.0", "1.0.0")
+SUPPORTED = ("0.1.0", "0.2.0", "0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0")
 SOCKET = b"/run/qingagent/qingagent.sock"
 SPOOL = b"/var/lib/qingagent/spool"
 BOOT_ID = b"/proc/sys/kernel/random/boot_id"

@@ -61,8 +61,8 @@ class Nft:
         RULES,
         Ruleset(()),
         Ruleset(("10.0.0.0/24", "10.0.0.0/25", "10.0.1.0/24"), ("10.0.0.0/8", "10.0.0.0/16"), ("a.b-c_d@e+f",)),
-        Ruleset(("172.16.1.0/24",), gateways=("gwB",), primary_is_gateway=True, ip_masq=True),
-        Ruleset(("172.16.1.0/24",), mark=0x80000000, symmetric_replies=False, ip_masq=True),
+        Ruleset(("172.16.1.0/24",), ("172.16.1.0/24",), gateways=("gwB",), primary_is_gateway=True),
+        Ruleset(("172.16.1.0/24",), ("172.16.1.0/24",), mark=0x80000000, symmetric_replies=False),
     ],
 )
 def test_nft_takes_every_shape_twice_in_a_row(world: World, rules: Ruleset) -> None:

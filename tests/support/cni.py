@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from hostnic import wire
 from hostnic.errors import HostnicError, LinkFailed, NotFound, PoolEmpty
-from hostnic.model import KnownVxnet, Lease, LeaseKey, Nic, PodLink
+from hostnic.model import Fixed, KnownVxnet, Lease, LeaseKey, Nic, Placed, PodLink, PodState
 from hostnic.states import State
 
 VXNET = KnownVxnet("vxnet-a", "172.16.1.0/24", "172.16.1.1", "rtr-1")
@@ -38,6 +38,8 @@ class ScriptedPool:
         self.waiting = threading.Event()
         self.after_acquire: t.Callable[[], None] = lambda: None
         self.pokes = 0
+        self.why_empty: t.Optional[HostnicError] = None
+        self.standing = GATEWAY_ADDRESS
         self._changed = threading.Condition()
 
     def _called(self, name: str, *rest: t.Any) -> None:
@@ -53,8 +55,9 @@ class ScriptedPool:
         deadline: float,
         cancelled: t.Callable[[], bool],
         vxnets: tuple[str, ...] = (),
+        fixed: t.Optional[Fixed] = None,
     ) -> tuple[Nic, bool]:
-        self._called("acquire", key, args, vxnets)
+        self._called("acquire", key, args, vxnets, *([fixed] if fixed else []))
         with self._changed:
             if key in self.leases:
                 return self.nics[self.leases[key].nic_id], True
@@ -85,6 +88,13 @@ class ScriptedPool:
     def lease(self, key: LeaseKey) -> t.Optional[Lease]:
         return self.leases.get(key)
 
+    def unable(self, vxnets: tuple[str, ...]) -> t.Optional[HostnicError]:
+        self._called("unable", vxnets)
+        return None if self.supply else self.why_empty
+
+    def attachments(self, network: str) -> list[LeaseKey]:
+        return [key for key in self.leases if key.network == network]
+
     def found_in(self, netns_inode: int, ifname: str) -> t.Optional[Lease]:
         return self.forgotten.get((netns_inode, ifname))
 
@@ -106,6 +116,12 @@ class ScriptedPool:
     def gateway(self, vxnet_id: str, deadline: float, cancelled: t.Callable[[], bool]) -> str:
         self._called("gateway", vxnet_id)
         return GATEWAY_ADDRESS
+
+    def standing_gateway(self, vxnet_id: str) -> str:
+        return self.standing
+
+    def masquerade(self, network: str, vxnet_id: str, wanted: bool) -> None:
+        self._called("masquerade", network, vxnet_id, wanted)
 
     def host_address(self) -> str:
         return HOST_ADDRESS
@@ -150,11 +166,14 @@ class ScriptedLinks:
         self.fail: dict[str, HostnicError] = {}
         self.during_move: t.Callable[[], None] = lambda: None
         self.calls: list[tuple[t.Any, ...]] = []
+        self.pods: dict[str, PodLink] = {}
+        self.differs: dict[str, t.Any] = {}  # what `look` shows otherwise than it was configured
+        self.findings: list[str] = []
         self.moving = 0
         self.most_moving = 0
         self._lock = threading.Lock()
 
-    def to_pod(self, mac: str, netns: int, pod: PodLink) -> tuple[int, int]:
+    def to_pod(self, mac: str, netns: int, pod: PodLink) -> Placed:
         self.calls.append(("to_pod", mac, netns, pod))
         with self._lock:
             self.moving += 1
@@ -166,7 +185,8 @@ class ScriptedLinks:
             if self.places.get(mac) != "parking":
                 raise LinkFailed(f"NIC {mac} is not in the parking namespace", missing=True)
             self.places[mac] = (netns_of(netns), pod.ifname)
-            return 7, pod.mtu or 1500
+            self.pods[mac] = pod
+            return Placed(7, pod.mtu or 1500)
         finally:
             with self._lock:
                 self.moving -= 1
@@ -184,6 +204,26 @@ class ScriptedLinks:
 
     def in_pod(self, mac: str, netns: int, ifname: str) -> bool:
         return self.places.get(mac) == (netns_of(netns), ifname)
+
+    def look(self, netns: int, ifname: str) -> t.Optional[PodState]:
+        here = [mac for mac, place in self.places.items() if place == (netns_of(netns), ifname)]
+        if not here:
+            return None
+        pod = self.pods[here[0]]
+        state = PodState(here[0], here[0], 7, True, pod.mtu or 1500, (pod.address,), pod.routes)
+        return replace(state, **self.differs)
+
+    def retrieve(self, mac: str, netns_inode: int = 0, ifindex: int = 0) -> bool:
+        self.calls.append(("retrieve", mac, netns_inode, ifindex))
+        if "retrieve" in self.fail:
+            raise self.fail.pop("retrieve")
+        known = mac in self.places
+        if known:
+            self.places[mac] = "parking"
+        return known
+
+    def host_findings(self, iface: str) -> list[str]:
+        return self.findings
 
 
 def eventually(condition: t.Callable[[], t.Any], within: float = 10.0) -> None:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import random
 import string
@@ -13,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from hostnic import wire
-from hostnic.cni import netns, spec
+from hostnic.cni import loglevel, netns, spec
 from hostnic.cni.plugin import Plugin
 from hostnic.cni.verbs import Verbs
 from hostnic.errors import LinkFailed, PoolEmpty, QuotaExceeded
@@ -82,9 +83,13 @@ def test_add_and_del_in_every_version(bench: Bench, version: str) -> None:
     assert (answer.request_id, answer.exit, answer.stderr) == ("r1", 0, "")
     result = json.loads(answer.stdout)
     assert result["cniVersion"] == version
-    assert result["interfaces"] == [{"name": "eth0", "mac": bench.one.nic_id, "sandbox": "/run/netns/x"}]
-    assert result["ips"][0]["address"] == "172.16.1.101/24"
-    assert ("version" in result["ips"][0]) is (version < "1.0.0")
+    if version < "0.3.0":
+        assert result["ip4"]["ip"] == "172.16.1.101/24"
+    else:
+        (interface,) = result["interfaces"]
+        assert (interface["name"], interface["mac"], interface["sandbox"]) == ("eth0", bench.one.nic_id, "/run/netns/x")
+        assert result["ips"][0]["address"] == "172.16.1.101/24"
+        assert ("version" in result["ips"][0]) is (version < "1.0.0")
     assert bench.pool.leases[KEY].netns_inode == os.fstat(bench.netns).st_ino
     assert bench.ask("DEL", cniVersion=version) == Answer("r1", 0)
     assert bench.pool.leases == {}
@@ -191,10 +196,87 @@ def test_a_configuration_that_became_wrong_does_not_keep_a_del_from_working(benc
     assert bench.pool.states() == {bench.one.nic_id: State.QUARANTINE}
 
 
-@pytest.mark.parametrize("verb", ["CHECK", "GC", "STATUS", "ad", ""])
-def test_a_verb_that_is_not_carried_out_is_never_a_success(bench: Bench, verb: str) -> None:
+@pytest.mark.parametrize("verb", ["GC", "STATUS", "ad", ""])
+def test_a_verb_that_is_not_allowed_or_not_known_is_never_a_success(bench: Bench, verb: str) -> None:
     assert error(bench.ask(verb))["code"] in (1, 4)
     assert bench.pool.calls == []
+
+
+# -- the later verbs --------------------------------------------------------------------------------------------------
+
+
+def test_check_wants_the_result_of_the_add_and_says_nothing_where_all_is_well(bench: Bench) -> None:
+    result = json.loads(bench.ask().stdout)
+    assert bench.ask("CHECK", prevResult=result) == Answer("r1", 0)
+    told = error(bench.ask("CHECK"))
+    assert (told["code"], told["msg"].split(":")[0]) == (7, "prevResult")
+    bench.links.differs = {"up": False}
+    assert error(bench.ask("CHECK", prevResult=result))["code"] == 118
+
+
+@pytest.mark.parametrize(
+    "valid",
+    [None, "all", {}, [None], [{"containerID": "c1"}], [{"ifname": "eth0"}], [{"containerID": "", "ifname": "eth0"}]],
+)
+def test_gc_without_a_list_that_can_be_understood_releases_nothing(bench: Bench, valid: t.Any) -> None:
+    bench.ask()
+    told = error(bench.ask("GC", None, cniVersion="1.1.0", **{"cni.dev/valid-attachments": valid}))
+    assert (told["code"], "nothing was released" in told["msg"]) == (7, True)
+    assert KEY in bench.pool.leases
+
+
+def test_gc_releases_what_is_not_in_the_list(bench: Bench) -> None:
+    bench.ask()
+    listed = [{"containerID": "c1", "ifname": "eth0"}, {"containerID": "other", "ifname": "eth0"}]
+    assert bench.ask("GC", None, cniVersion="1.1.0", **{"cni.dev/valid-attachments": listed}) == Answer("r1", 0)
+    assert KEY in bench.pool.leases
+    assert bench.ask("GC", None, cniVersion="1.1.0", **{"cni.dev/valid-attachments": []}) == Answer("r1", 0)
+    assert KEY not in bench.pool.leases
+
+
+def test_status_says_nothing_where_an_add_can_be_served_and_why_not_otherwise(bench: Bench) -> None:
+    assert bench.ask("STATUS", None, cniVersion="1.1.0") == Answer("r1", 0)
+    bench.pool.supply.clear()
+    bench.pool.why_empty = QuotaExceeded("the account's quota is used up")
+    told = error(bench.ask("STATUS", None, cniVersion="1.1.0"))
+    assert (told["code"], told["msg"], told["details"]) == (50, "the account's quota is used up", "kind=QuotaExceeded")
+    assert error(bench.ask("STATUS", None, cniVersion="1.1.0", mtu="x"))["code"] == 7
+
+
+# -- keys that mean nothing, and how much is said ---------------------------------------------------------------------
+
+
+def test_strange_keys_are_taken_and_told_in_the_log(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level("INFO", "hostnic"):
+        assert bench.ask(bridge="br0").exit == 0
+    assert any("'bridge'" in record.getMessage() for record in caplog.records)
+
+
+def test_a_misspelt_key_stops_an_add_and_no_del(bench: Bench) -> None:
+    assert error(bench.ask(isgateway=True))["code"] == 7
+    assert bench.pool.calls == []
+    bench.ask()
+    assert bench.ask("DEL", isgateway=True, logLevel="loud") == Answer("r1", 0)
+    assert bench.pool.leases == {}
+
+
+@pytest.mark.parametrize(("level", "shown"), [("debug", True), ("info", False), ("", False)])
+def test_a_network_says_how_much_is_told_of_its_calls(bench: Bench, level: str, shown: bool) -> None:
+    log = logging.getLogger("hostnic.test")
+    seen: list[str] = []
+    handler = logging.Handler()
+    handler.emit = lambda record: seen.append(record.getMessage())  # type: ignore[method-assign]
+    handler.addFilter(loglevel.Threshold(logging.INFO))
+    log.addHandler(handler)
+    log.setLevel(logging.DEBUG)
+    try:
+        bench.links.during_move = lambda: log.debug("moving")
+        assert bench.ask(**({"logLevel": level} if level else {})).exit == 0
+        log.debug("afterwards")
+    finally:
+        log.removeHandler(handler)
+    assert seen == (["moving"] if shown else [])
+    assert error(bench.ask(logLevel="loud"))["msg"].startswith("logLevel: ")
 
 
 def test_a_request_whose_time_is_over_is_not_begun(bench: Bench) -> None:

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import re
 import typing as t
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -42,6 +43,23 @@ def test_from_1_0_0_it_does_not() -> None:
         "ips": [ADDRESS],
         "routes": ROUTES,
     }
+
+
+def test_1_1_0_tells_of_the_hardware_where_it_is_known() -> None:
+    known = replace(ATTACHED, mtu=1500, pci_id="0000:00:05.0")
+    assert spec.result("1.1.0", known)["interfaces"] == [{**INTERFACE, "mtu": 1500, "pciID": "0000:00:05.0"}]
+    assert spec.result("1.1.0", ATTACHED)["interfaces"] == [INTERFACE]
+    assert spec.result("1.0.0", known)["interfaces"] == [INTERFACE]
+
+
+@pytest.mark.parametrize("version", ["0.1.0", "0.2.0"])
+def test_before_0_3_0_there_is_one_address_of_the_family_and_no_interface(version: str) -> None:
+    ours = {"ip": "172.16.1.101/24", "gateway": "172.16.1.1", "routes": ROUTES}
+    assert spec.result(version, ATTACHED) == {"cniVersion": version, "ip4": ours}
+    theirs = {"ip4": {"ip": "10.1.1.2/24"}, "dns": {"domain": "x"}}
+    assert spec.result(version, ATTACHED, theirs) == {**theirs, "cniVersion": version}
+    other_family = {"ip6": {"ip": "fd00::2/64"}}
+    assert spec.result(version, ATTACHED, other_family) == {**other_family, "cniVersion": version, "ip4": ours}
 
 
 def test_dns_appears_where_it_is_configured() -> None:

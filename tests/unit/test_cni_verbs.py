@@ -72,6 +72,7 @@ def test_add_reserves_moves_commits_and_tells(bench: Bench) -> None:
         gateway="172.16.1.1",
         routes=(ROUTER_ROUTE,),
         dns={"domain": "x"},
+        mtu=1400,
     )
     assert bench.links.calls == [
         ("to_pod", ONE.nic_id, POD.descriptor, PodLink("eth0", "172.16.1.101/24", (ROUTER_ROUTE,), 1400)),
@@ -79,6 +80,7 @@ def test_add_reserves_moves_commits_and_tells(bench: Bench) -> None:
     assert bench.pool.calls == [
         ("acquire", KEY, {"K8S_POD_NAME": "p"}, ("vxnet-a",)),
         ("vxnet", "vxnet-a"),
+        ("masquerade", "pods", "vxnet-a", False),
         ("commit", KEY, 1000, 7),
     ]
     assert bench.pool.states() == {ONE.nic_id: State.IN_USE}
@@ -422,6 +424,7 @@ def found(bench: Bench) -> Bench:
     bench.pool.forgotten[(POD.inode, "eth0")] = stand_in
     bench.pool.nics[ONE.nic_id] = replace(ONE, state=State.IN_USE)
     bench.links.places[ONE.nic_id] = (POD.descriptor, "eth0")
+    bench.links.pods[ONE.nic_id] = PodLink("eth0", "172.16.1.101/24")
     return bench
 
 

@@ -18,9 +18,13 @@ table ip qingcni {
 		type ipv4_addr; flags interval;
 		elements = { 172.16.1.0/24, 172.16.2.0/24 }
 	}
-	set vpc {
+	set masqueraded {
 		type ipv4_addr; flags interval;
-		elements = { 172.16.0.0/16 }
+		elements = { 172.16.2.0/24 }
+	}
+	set private {
+		type ipv4_addr; flags interval;
+		elements = { 10.0.0.0/8, 100.64.0.0/10, 169.254.0.0/16, 172.16.0.0/12, 192.168.0.0/16 }
 	}
 	set gateways {
 		type ifname;
@@ -30,7 +34,7 @@ table ip qingcni {
 		type nat hook postrouting priority 110; policy accept;
 		ct status dnat ip saddr @vxnets counter masquerade
 		ct status dnat oifname @gateways counter masquerade
-		iifname @gateways ip saddr @vxnets ip daddr != @vpc oifname "eth0" counter masquerade
+		iifname @gateways ip saddr @masqueraded ip daddr != @private oifname "eth0" counter masquerade
 	}
 	chain output {
 		type filter hook output priority 0; policy accept;
@@ -50,13 +54,15 @@ table ip qingcni {
 
 
 def test_the_text_is_the_one_that_was_tried_with_packets() -> None:
-    rules = Ruleset(("172.16.2.0/24", "172.16.1.0/24"), ("172.16.0.0/16",), ("gwB", "gwA"), "eth0", ip_masq=True)
+    rules = Ruleset(("172.16.2.0/24", "172.16.1.0/24"), ("172.16.2.0/24",), ("gwB", "gwA"), "eth0")
     assert rules.text() == TESTED
 
 
 def test_symmetric_replies_and_masquerading_are_optional() -> None:
     text = Ruleset(("172.16.1.0/24",), symmetric_replies=False).text()
-    assert "reply_" not in text and "@vpc oifname" not in text
+    assert "reply_" not in text
+    masqueraded = text.split("set masqueraded {")[1].split("}")[0]
+    assert "elements" not in masqueraded
 
 
 def test_a_primary_that_is_a_gateway_has_the_second_rule_by_network() -> None:

@@ -89,7 +89,7 @@ def test_a_refusal_has_its_code(node: Node) -> None:
     assert (told["code"], told["cniVersion"]) == (7, "0.4.0")
     assert node.qingcni.run("ADD", {"CNI_NETNS": "/nowhere"}).error["code"] == 8
     assert node.qingcni.run("ADD", {"CNI_NETNS": "/dev/null"}).error["code"] == 8
-    assert node.qingcni.run("CHECK").error["code"] == 4
+    assert node.qingcni.run("CHECK", {"CNI_NETNS": "/nowhere"}).error["code"] == 7
     assert node.pool.leases == {}
 
 

@@ -11,11 +11,12 @@ from dataclasses import replace
 from . import plan as planning
 from . import policy
 from .blocks import Blocks
-from .errors import Busy, Denied, HostnicError, NotFound, QuotaExceeded
+from .errors import Busy, Denied, HostnicError, NotFound, QuotaExceeded, VxnetFull
 from .jobs import AttachJobs
 from .model import GATEWAY, Intent, Nic
 from .observe import Observer
 from .parts import Parts
+from .pool import AddressHeld
 from .settle import ATTACH_TRIES
 from .sizing import EVERY_VXNET
 from .states import State
@@ -77,8 +78,8 @@ class Actor:
             self._table.apply(drop=[intent])
             if error.transient:
                 raise
-            if addresses and isinstance(error, Denied):
-                return self._parts.pool.refuse(addresses, error)
+            if addresses and not isinstance(error, (QuotaExceeded, VxnetFull)):
+                return self._parts.pool.refuse(addresses, self._holder(action.vxnet_id, addresses[0]) or error)
             return self._blocked(EVERY_VXNET if isinstance(error, QuotaExceeded) else action.vxnet_id, error)
         now = self._parts.clock()
         nics = [Nic(c.nic_id, action.vxnet_id, c.private_ip, State.DETACHED, now, action.purpose) for c in made]
@@ -86,6 +87,16 @@ class Actor:
         self._parts.pool.demand.made((nic.nic_id for nic in nics), now - intent.since)
         self.cursor = policy.advance(self._parts.settings.policy, self.cursor, failed=False)
         return None
+
+    def _holder(self, vxnet_id: str, address: str) -> t.Optional[AddressHeld]:
+        """Who has an address that was refused, None where the cloud does not show anybody."""
+        held = [nic for nic in self._parts.cloud.describe_nics(vxnet_id=vxnet_id) if nic.private_ip == address]
+        if not held:
+            return None
+        where = f"of {held[0].instance_id}" if held[0].instance_id else "of no instance"
+        holder = f"NIC {held[0].nic_id} ({held[0].nic_name or 'without a name'}) {where}"
+        remedy = f"delete its pod there, or release it on that node: qingagent release {address}"
+        return AddressHeld(f"address {address} is held by {holder}: {remedy}", holder=holder)
 
     def _blocked(self, vxnet_id: str, error: HostnicError) -> None:
         self._blocks.block(vxnet_id, error)

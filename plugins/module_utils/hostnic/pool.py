@@ -10,14 +10,18 @@ from dataclasses import replace
 from .config import Settings
 from .demand import Demand
 from .errors import Busy, HostnicError, NotFound, PoolEmpty
-from .model import GATEWAY, POOL, Fixed, KnownVxnet, Lease, LeaseKey, Nic, PodPlace, Waiter
+from .model import GATEWAY, POOL, Fact, Fixed, KnownVxnet, Lease, LeaseKey, Nic, PodPlace, Waiter
 from .ports import Clock, Links
 from .states import State
 from .table import Move, Table
 
 log = logging.getLogger("hostnic.pool")
 
+MASQUERADE: t.Final = "ipMasq of "  # begins the name of a fact; the network's name and a vxnet follow
 EVERYWHERE: t.Final = ""  # among the troubles: what concerns every vxnet
+
+# A pod that waits is served from these, sooner or later.
+_SERVES_SOON: t.Final = (State.READY, State.QUARANTINE, State.ATTACHING, State.DETACHED)
 
 Cancelled = t.Callable[[], bool]
 
@@ -52,7 +56,7 @@ class Pool:
         self._queue: list[_Place] = []
         self._gateways: set[str] = set()
         self._clean: dict[str, float] = {}  # resting NICs whose address is forgotten ► since when they rest
-        self._troubles: t.Mapping[str, HostnicError] = {}
+        self._troubles: t.Mapping[str, HostnicError] = {EVERYWHERE: Busy("the agent has just started")}
         self.demand = Demand(clock())
         self.steals = 0
 
@@ -106,6 +110,20 @@ class Pool:
         """The attachment is over. `returned`: the link is back in parking; else it was found nowhere."""
         self._end(key, State.QUARANTINE if returned else State.BROKEN, "" if returned else "its link is nowhere")
 
+    def unable(self, vxnets: tuple[str, ...] = ()) -> t.Optional[HostnicError]:
+        """Why an ADD that accepts these vxnets (none named: any) would fail now; None where one can be served."""
+        waiter = Waiter(vxnets)
+        with self._table.lock:
+            coming = [nic for nic in self._table.nics(*_SERVES_SOON) if nic.purpose == POOL and not nic.doomed]
+            if any(map(waiter.accepts, coming)):
+                return None
+            told = [self._troubles.get(vxnet_id) for vxnet_id in vxnets]
+            return self._troubles.get(EVERYWHERE) or (told[0] if told and all(told) else None)
+
+    def attachments(self, network: str) -> list[LeaseKey]:
+        """Those of this network that hold a NIC."""
+        return [lease.attachment for lease in self._table.leases() if lease.network == network]
+
     def let_go(self, address: str) -> bool:
         """A kept address is anybody's again; False where none such is kept."""
         with self._table.changed:
@@ -143,16 +161,31 @@ class Pool:
         place = _Place(Waiter((vxnet_id,)), "")
         with self._table.changed:
             while True:
-                known = self._table.vxnets().get(vxnet_id)
-                if known and known.host_address:
-                    return known.host_address
-                standing = [nic for nic in self._table.nics(State.GATEWAY) if nic.vxnet_id == vxnet_id]
+                standing = self.standing_gateway(vxnet_id)
                 if standing:
-                    return standing[0].private_ip
+                    return standing
                 if vxnet_id not in self._gateways:
                     self._gateways.add(vxnet_id)
                     self._wake()
                 self._wait(place, deadline, cancelled)
+
+    def standing_gateway(self, vxnet_id: str) -> str:
+        """As `gateway`, "" where the host has none there now."""
+        known = self._table.vxnets().get(vxnet_id)
+        if known and known.host_address:
+            return known.host_address
+        return next((nic.private_ip for nic in self._table.nics(State.GATEWAY) if nic.vxnet_id == vxnet_id), "")
+
+    def masquerade(self, network: str, vxnet_id: str, wanted: bool) -> None:
+        """Whether what this network's pods in the vxnet send out of the VPC by their host is masqueraded (ipMasq)."""
+        fact = Fact(f"{MASQUERADE}{network} {vxnet_id}", "yes")
+        if wanted != bool(self._table.fact(fact.name)):
+            self._table.apply(put=[fact] if wanted else [], drop=[] if wanted else [fact])
+            self._wake()
+
+    def masqueraded(self) -> frozenset[str]:
+        """The vxnets of pods of networks with ipMasq."""
+        return frozenset(name.rpartition(" ")[2] for name in self._table.facts() if name.startswith(MASQUERADE))
 
     def host_address(self) -> str:
         """The host's primary address, as the kernel has it; "" where `iface` has none."""
@@ -273,7 +306,7 @@ class Pool:
     def _why_empty(self, place: _Place) -> HostnicError:
         concerned = [self._troubles[one] for one in (*place.waiter.vxnets, EVERYWHERE) if one in self._troubles]
         trouble = concerned[0] if concerned else None
-        if trouble and not trouble.transient:
+        if trouble and (isinstance(trouble, PoolEmpty) or not trouble.transient):
             return trouble
         return PoolEmpty(f"no NIC became ready in time: {trouble.message if trouble else 'NICs are on their way'}")
 

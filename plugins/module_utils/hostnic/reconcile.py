@@ -12,7 +12,7 @@ from . import plan as planning
 from . import policy
 from .act import Actor, no_such_vxnet
 from .blocks import Blocks
-from .errors import Busy, HostnicError, InvalidConfig
+from .errors import Busy, HostnicError, InvalidConfig, PoolEmpty
 from .jobs import AttachJobs
 from .model import Waiter
 from .observe import Observer
@@ -84,7 +84,7 @@ class Reconciler:
         if any(isinstance(action, planning.Create) for action in actions):
             self._do(self._planned(self._snapshot()))  # what was just made is attached at once
         self._pace.succeeded()
-        self._tell(None)
+        self._tell(self._full())
         return COALESCE if actions else self._pause(snapshot)
 
     def _planned(self, snapshot: Snapshot) -> tuple[planning.Action, ...]:
@@ -162,6 +162,15 @@ class Reconciler:
                 vxnets = ", ".join(waiter.vxnets or self._parts.settings.vxnet)
                 said = f"address {waiter.address} is in none of the vxnets {vxnets}: ask for one of their addresses"
                 self._parts.pool.refuse([waiter.address], InvalidConfig(said))
+
+    def _full(self) -> t.Optional[HostnicError]:
+        """Where every NIC that this node may have is taken, waiting helps only once a pod ends."""
+        reasons = planning.plan(self._snapshot(), self._parts.settings, self._parts.clock()).reasons
+        taken = reasons.used + reasons.held + reasons.broken
+        if taken < reasons.cap:
+            return None
+        remedy = "end a pod, or raise max-nics" if reasons.cap == self._parts.settings.max_nics else "end a pod"
+        return PoolEmpty(f"all {reasons.cap} NICs that this node may have are taken: {remedy}")
 
     def _tell(self, error: t.Optional[HostnicError]) -> None:
         """Whoever waits in vain hears the strongest reason of now."""

@@ -101,6 +101,11 @@ class Table:
             known = self._facts.get(name)
         return known.value if known else ""
 
+    def facts(self) -> list[str]:
+        """The names of what was found out."""
+        with self.lock:
+            return list(self._facts)
+
     # -- writing: journal first, then memory, then whoever waits ------------------------------------------------------
 
     def move(self, nic: Nic, target: State, **changes: t.Any) -> Nic:

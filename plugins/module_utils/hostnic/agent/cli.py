@@ -13,6 +13,7 @@ from dataclasses import fields
 from pathlib import Path
 
 from .. import config, wire
+from ..cni import loglevel
 from ..errors import HostnicError
 from ..net import named
 from . import questions, service
@@ -25,7 +26,6 @@ DESCRIPTION: t.Final = (
 SOCKET: t.Final = "/run/qingagent/qingagent.sock"
 CONFIGURATION: t.Final = Path("/etc/qingagent")
 LOG_FORMAT: t.Final = "%(levelname)s %(name)s: %(message)s"
-LEVELS: t.Final = {"debug": logging.DEBUG, "info": logging.INFO, "warn": logging.WARNING, "error": logging.ERROR}
 
 
 def main(argv: t.Optional[t.Sequence[str]] = None) -> int:
@@ -63,7 +63,9 @@ def _parser() -> argparse.ArgumentParser:
         question.add_argument(
             "--socket", default=SOCKET, metavar="string", help=f"where the agent listens (default {SOCKET})"
         )
-        question.set_defaults(run=_ask, question=name)
+        if name in questions.PARAMETERS:
+            question.add_argument("parameter", metavar=questions.PARAMETERS[name])
+        question.set_defaults(run=_ask, question=name, parameter="")
     return parser
 
 
@@ -71,8 +73,16 @@ def _start(arguments: argparse.Namespace) -> None:
     names = {option.name: option.metadata["key"] for option in fields(config.Settings)}
     flags = {names[name]: value for name, value in vars(arguments).items() if name in names}
     settings, origins = config.load(flags, os.environ, Path.cwd(), arguments.config)
-    logging.basicConfig(stream=sys.stderr, level=LEVELS[settings.loglevel], format=LOG_FORMAT)
+    _log(loglevel.LEVELS[settings.loglevel])
     service.run(settings, origins, config.instance_id(), os.environ)
+
+
+def _log(level: int) -> None:
+    """The handler decides, since a network may ask for more or less than the agent's level."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.addFilter(loglevel.Threshold(level))
+    logging.basicConfig(level=level, format=LOG_FORMAT, handlers=[handler])
+    logging.getLogger("hostnic").setLevel(logging.DEBUG)
 
 
 def _parking(arguments: argparse.Namespace) -> None:
@@ -92,4 +102,6 @@ def _version(_: argparse.Namespace) -> None:
 
 
 def _ask(arguments: argparse.Namespace) -> None:
-    print(json.dumps(wire.ask(arguments.socket, arguments.question), indent=2))
+    parameter = questions.PARAMETERS.get(arguments.question)
+    params = {parameter: arguments.parameter} if parameter else {}
+    print(json.dumps(wire.ask(arguments.socket, arguments.question, params), indent=2))

@@ -33,6 +33,7 @@ class HostNetwork:
                 gateways=tuple(sorted(gateway_link(nic.nic_id) for nic in gateways)),
                 primary=self._settings.iface,
                 primary_is_gateway=bool(own & pods),
+                masqueraded=tuple(sorted(known[vxnet_id].network for vxnet_id in self._pool.masqueraded() & pods)),
             )
         )
         if gateways:

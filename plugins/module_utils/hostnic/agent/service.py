@@ -13,7 +13,7 @@ from pathlib import Path
 from .. import wire
 from ..cloud.build import connect
 from ..cni.plugin import Plugin
-from ..cni.verbs import Verbs
+from ..cni.verbs import Host, Verbs
 from ..config import Settings
 from ..engine import Engine
 from ..net.guard import ManagerGuard
@@ -71,7 +71,7 @@ def run(
     )
     network = HostNetwork(settings, engine.table, engine.pool)
     network.apply()
-    verbs = Verbs(engine.pool, links, wire.boottime)
+    verbs = Verbs(engine.pool, links, wire.boottime, Host(settings.vxnet, settings.iface))
     plugin = Plugin(verbs, settings.bindaddr, wire.boottime)
     spool = Spool(Path(settings.statedir) / "spool", plugin.handle, boot_id)
     spool.drain()

@@ -1,16 +1,22 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The network configuration: the original's keys and ours, checked. Unknown keys are the runtime's business."""
+"""The network configuration: the original's keys and ours, checked."""
 
 from __future__ import annotations
 
 import ipaddress
 import typing as t
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
+from ..config.settings import LOG_LEVELS, POLICIES
 from ..errors import InvalidConfig
+from .wishes import Wishes, seconds, wishes
 
 ROUTER: t.Final = "router"
 GATEWAY: t.Final = "gateway"
+NONE: t.Final = "none"
+KEEP: t.Final = 600.0  # s, a fixed address after its pod's DEL: longer than a pod takes to be started anew
+VALID_ATTACHMENTS: t.Final = "cni.dev/valid-attachments"
 EVERYWHERE: t.Final = "0.0.0.0/0"
 _UNSPECIFIED: t.Final = "0.0.0.0"  # as `gw`: the host's gateway NIC
 _MTU_RANGE: t.Final = (68, 65535)  # IPv4's minimum; the link's own maximum is the kernel's to check
@@ -33,7 +39,7 @@ class ConfRoute:
 
 @dataclass(frozen=True)
 class NetConf:
-    """What an ADD wants to know. `vxnets` empty: any of the agent's."""
+    """What an ADD wants to know. `vxnets` empty: any of the agent's; `policy` empty: the agent's; `keep` in seconds."""
 
     is_gateway: bool = False
     ip_masq: bool = False
@@ -41,40 +47,70 @@ class NetConf:
     default_route: str = ROUTER
     mtu: t.Optional[int] = None
     vxnets: tuple[str, ...] = ()
+    policy: str = ""
+    keep: float = KEEP
+    wishes: Wishes = Wishes()
     dns: Json = field(default_factory=dict)
     previous: t.Optional[dict[str, t.Any]] = None
 
 
-def parse(config: Json, bindaddr: str) -> NetConf:
-    """The configuration of an ADD to the agent that serves `bindaddr`.
+def parse(config: Json, bindaddr: str, args: t.Mapping[str, str] = MappingProxyType({})) -> NetConf:
+    """The configuration of an ADD with these CNI_ARGS to the agent that serves `bindaddr`.
 
     Raises `InvalidConfig`, which names the field and what to write instead.
     """
     _get(config, "type", str, "")
     _check_bindaddr(_get(config, "args", dict, {}), bindaddr)
     ipam = _get(config, "ipam", dict, {})
+    wished = wishes(config, args)
     conf = NetConf(
         is_gateway=_get(config, "isGateway", bool, False),
         ip_masq=_get(config, "ipMasq", bool, False),
         routes=tuple(
             _route(item, f"ipam.routes[{i}]") for i, item in enumerate(_get(ipam, "routes", list, [], "ipam."))
         ),
-        default_route=_get(config, "defaultRoute", str, ROUTER),
+        default_route=_one_of(config, "defaultRoute", (ROUTER, GATEWAY, NONE), ROUTER),
         mtu=_mtu(config),
         vxnets=_vxnets(config),
-        dns=_dns(_get(config, "dns", dict, {})),
+        policy=_one_of(config, "policy", POLICIES, ""),
+        keep=_keep(config, wished),
+        wishes=wished,
+        dns=wished.dns or _dns(_get(config, "dns", dict, {})),
         previous=_previous(config),
     )
-    if conf.default_route not in (ROUTER, GATEWAY):
-        raise InvalidConfig(
-            f'defaultRoute: "{ROUTER}" or "{GATEWAY}" is wanted, not "{ascii(conf.default_route)[1:-1]}"'
-        )
     if conf.is_gateway and not conf.routes and conf.default_route != GATEWAY:
         raise InvalidConfig(
             "isGateway: true needs ipam.routes: name the networks that go through the host there, "
             'such as "ipam": {"routes": [{"dst": "10.96.0.0/12"}]} for Kubernetes services'
         )
     return conf
+
+
+def valid_attachments(config: Json) -> frozenset[tuple[str, str]]:
+    """(container id, ifname) of the attachments that a GC leaves alone.
+
+    Raises `InvalidConfig` where the list is missing: that would be all of them.
+    """
+    items = config.get(VALID_ATTACHMENTS)
+    if not isinstance(items, list):
+        raise InvalidConfig(f"{VALID_ATTACHMENTS}: a list is wanted, not {_excerpt(items)}: nothing was released")
+    found = set()
+    for i, item in enumerate(items):
+        where = f"{VALID_ATTACHMENTS}[{i}]"
+        if not isinstance(item, dict):
+            raise InvalidConfig(f"{where}: an object is wanted, not {_excerpt(item)}: nothing was released")
+        pair = tuple(_get(item, key, str, "", f"{where}.") for key in ("containerID", "ifname"))
+        if not all(pair):
+            raise InvalidConfig(
+                f"{where}: containerID and ifname are wanted, not {_excerpt(item)}: nothing was released"
+            )
+        found.add((pair[0], pair[1]))
+    return frozenset(found)
+
+
+def log_level(config: Json) -> str:
+    """Of the messages about one call, "" for the agent's own. Raises `InvalidConfig`."""
+    return _one_of(config, "logLevel", LOG_LEVELS, "")
 
 
 # -- fields -----------------------------------------------------------------------------------------------------------
@@ -90,6 +126,21 @@ def _get(config: Json, key: str, kind: type[_T], default: _T, prefix: str = "") 
     if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
         raise InvalidConfig(f"{prefix}{key}: {_WORDS[kind]} is wanted, not {_excerpt(value)}")
     return value
+
+
+def _one_of(config: Json, key: str, words: t.Sequence[str], default: str) -> str:
+    word = _get(config, key, str, default)
+    if word not in words and word != default:
+        raise InvalidConfig(f"{key}: {', '.join(words[:-1])} or {words[-1]} is wanted, not {_excerpt(word)}")
+    return word
+
+
+def _keep(config: Json, wished: Wishes) -> float:
+    """The pod's own word, the network's, or `KEEP`."""
+    if wished.keep is not None:
+        return wished.keep
+    text = _get(config, "keepAddress", str, "")
+    return seconds(text, "keepAddress") if text else KEEP
 
 
 def _texts(config: Json, key: str, prefix: str = "") -> tuple[str, ...]:

@@ -10,7 +10,7 @@ import typing as t
 from ..errors import HostnicError
 from ..ports import Clock
 from ..wire import Answer, Request
-from . import netconf, netns, skel, spec
+from . import keys, loglevel, netconf, netns, skel, spec
 from .locks import HungUp, go_on
 from .ports import Cancelled
 from .skel import Invocation
@@ -33,6 +33,9 @@ class Plugin:
         self._verbs: dict[str, t.Callable[[Invocation, Request, t.Optional[int], Wait], str]] = {
             "ADD": self._add,
             "DEL": self._delete,
+            "CHECK": self._check,
+            "GC": self._collect,
+            "STATUS": self._status,
         }
 
     def handle(self, request: Request, descriptor: t.Optional[int], cancelled: Cancelled) -> Answer:
@@ -45,7 +48,8 @@ class Plugin:
             call = skel.validate(request.env, request.stdin)
             version = call.version
             go_on(request.deadline, self._clock, cancelled, "the request waited for its turn")
-            stdout = self._verbs[call.verb](call, request, descriptor, Wait(request.deadline, cancelled))
+            with loglevel.during(_log_level(call)):
+                stdout = self._verbs[call.verb](call, request, descriptor, Wait(request.deadline, cancelled))
         except HungUp as error:
             log.info("%s: %s", who, error)
             return refusal(request.request_id, error, version)
@@ -60,13 +64,35 @@ class Plugin:
         return Answer(request.request_id, 0, stdout)
 
     def _add(self, call: Invocation, request: Request, descriptor: t.Optional[int], wait: Wait) -> str:
-        conf = netconf.parse(call.config, self._bindaddr)
+        strange = keys.unknown(call.config)
+        conf = netconf.parse(call.config, self._bindaddr, call.args)
+        if strange:
+            log.info("%s: its configuration has keys that mean nothing to qingcni: %s", call.key, ascii(strange))
+        inside = self._inside(call, request, descriptor)
+        attached = self._actions.add(call, conf, inside, wait)
+        return json.dumps(spec.result(call.version, attached, conf.previous))
+
+    def _check(self, call: Invocation, request: Request, descriptor: t.Optional[int], wait: Wait) -> str:
+        conf = netconf.parse(call.config, self._bindaddr, call.args)
+        if conf.previous is None:
+            raise CniError(spec.BAD_CONFIG, "prevResult: the result of the ADD is wanted for CHECK")
+        self._actions.check(call, conf, self._inside(call, request, descriptor), wait)
+        return ""
+
+    def _collect(self, call: Invocation, request: Request, _: t.Optional[int], wait: Wait) -> str:
+        self._actions.collect(call.network, netconf.valid_attachments(call.config), request.asked_at, wait)
+        return ""
+
+    def _status(self, call: Invocation, _: Request, __: t.Optional[int], ___: Wait) -> str:
+        self._actions.status(netconf.parse(call.config, self._bindaddr))
+        return ""
+
+    def _inside(self, call: Invocation, request: Request, descriptor: t.Optional[int]) -> Netns:
+        """The pod's netns. Raises `CniError` (8)."""
         if descriptor is None:
             reason = request.netns_error or "no descriptor came with the request"
             raise CniError(spec.BAD_NETNS, f"CNI_NETNS {ascii(call.netns)} cannot be opened: {reason}")
-        inside = Netns(descriptor, netns.inode(descriptor, self._host))
-        attached = self._actions.add(call, conf, inside, wait)
-        return json.dumps(spec.result(call.version, attached, conf.previous))
+        return Netns(descriptor, netns.inode(descriptor, self._host))
 
     def _delete(self, call: Invocation, request: Request, descriptor: t.Optional[int], wait: Wait) -> str:
         inside = None
@@ -89,6 +115,16 @@ def defect(error: Exception) -> HostnicError:
     return CniError(
         spec.INTERNAL, "a defect of qingagent: journalctl -u qingagent has the traceback", error=type(error).__name__
     )
+
+
+def _log_level(call: Invocation) -> str:
+    """Nothing in a configuration may keep a DEL from working."""
+    try:
+        return netconf.log_level(call.config)
+    except HostnicError:
+        if call.verb == "DEL":
+            return ""
+        raise
 
 
 def _version(stdin: str) -> str:

@@ -8,7 +8,7 @@ import typing as t
 
 from ..errors import InvalidConfig
 from ..model import KnownVxnet, Route
-from .netconf import EVERYWHERE, GATEWAY, NetConf
+from .netconf import EVERYWHERE, GATEWAY, NONE, NetConf
 
 
 def needs_gateway(conf: NetConf) -> bool:
@@ -26,7 +26,7 @@ def of_pod(conf: NetConf, vxnet: KnownVxnet, gateway: str, host: str) -> tuple[R
     default = gateway if conf.default_route == GATEWAY else vxnet.gateway
     network = ipaddress.ip_network(vxnet.network)
     routes: dict[str, str] = {}
-    if all(route.dst != EVERYWHERE for route in conf.routes):
+    if conf.default_route != NONE and all(route.dst != EVERYWHERE for route in conf.routes):
         routes[EVERYWHERE] = default
     for route in conf.routes:
         if route.via_host or (conf.is_gateway and not route.gw):

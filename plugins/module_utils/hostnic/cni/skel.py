@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What the upstream skeleton checks before a plugin's own code runs, in its order and with its codes.
 
-Source: containernetworking/cni pkg/skel/skel.go, pkg/utils/utils.go, pkg/types/args.go. Two rules are stricter: an
-interface name with `%` is refused (the kernel would number it), and a verb that is not carried out is an error.
+Source: containernetworking/cni pkg/skel/skel.go, pkg/utils/utils.go, pkg/types/args.go. Stricter: an interface name
+with `%` is refused (the kernel would number it), and CNI_NETNS is compared with the host's before anything is touched.
 """
 
 from __future__ import annotations
@@ -17,17 +17,13 @@ from . import spec
 from .spec import CniError
 
 VERSION: t.Final = "VERSION"
-# Verbs carried out here, beside VERSION.
-CARRIED_OUT: t.Final = ("ADD", "DEL")
-# Verbs of later versions of the specification, with the first configuration version that allows them.
-ALLOWED_FROM: t.Final = {"CHECK": (0, 4, 0), "GC": (1, 1, 0), "STATUS": (1, 1, 0)}
+# Verbs, beside VERSION, with the first configuration version that allows them.
+ALLOWED_FROM: t.Final = {"ADD": (), "DEL": (), "CHECK": (0, 4, 0), "GC": (1, 1, 0), "STATUS": (1, 1, 0)}
 
 _ID: t.Final = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.\-]*")
 _KNOWN_ARGS: t.Final = frozenset(
-    ("IgnoreUnknown", "K8S_POD_NAMESPACE", "K8S_POD_NAME", "K8S_POD_INFRA_CONTAINER_ID", "K8S_POD_UID")
+    ("IgnoreUnknown", "IP", "MAC", "K8S_POD_NAMESPACE", "K8S_POD_NAME", "K8S_POD_INFRA_CONTAINER_ID", "K8S_POD_UID")
 )
-# CNI_ARGS that ask for what a QingCloud NIC cannot have: its address and MAC are fixed when it is made.
-_REFUSED_ARGS: t.Final = ("IP", "MAC")
 
 
 @dataclass(frozen=True)
@@ -49,23 +45,21 @@ class Invocation:
 
 
 def validate(env: t.Mapping[str, str], stdin: str) -> Invocation:
-    """Raises `CniError` with code 1, 2, 4, 6 or 7. Not for VERSION, which reads no configuration."""
+    """Raises `CniError` with code 1, 4, 6 or 7. Not for VERSION, which reads no configuration."""
     verb = env.get("CNI_COMMAND", "")
     _check_environment(env, verb)
     config = _config(stdin)
     network = _network(config)
     version = _version(config)
-    if verb in ALLOWED_FROM and _numbers(version) < ALLOWED_FROM[verb]:
+    if verb not in ALLOWED_FROM:
+        raise CniError(spec.BAD_ENVIRONMENT, f"unknown CNI_COMMAND: {verb}")
+    if _numbers(version) < ALLOWED_FROM[verb]:
         raise CniError(spec.INCOMPATIBLE_VERSION, f"config version does not allow {verb}", version=version)
-    if verb in (*CARRIED_OUT, *ALLOWED_FROM) and version not in spec.SUPPORTED:
+    if version not in spec.SUPPORTED:
         supported = " ".join(spec.SUPPORTED)
         raise CniError(
             spec.INCOMPATIBLE_VERSION, "incompatible CNI versions", config=version, plugin_supports=supported
         )
-    if verb in ALLOWED_FROM:
-        raise CniError(spec.BAD_ENVIRONMENT, f"CNI_COMMAND {verb} is not carried out by this release of qingcni")
-    if verb not in CARRIED_OUT:
-        raise CniError(spec.BAD_ENVIRONMENT, f"unknown CNI_COMMAND: {verb}")
     return Invocation(
         verb=verb,
         version=version,
@@ -139,13 +133,6 @@ def _args(text: str) -> dict[str, str]:
         if not equals or "=" in value:
             raise CniError(spec.BAD_ENVIRONMENT, f"CNI_ARGS: invalid pair {ascii(pair)}: NAME=VALUE is wanted")
         args[name] = value
-    for name in _REFUSED_ARGS:
-        if args.get(name):
-            raise CniError(
-                spec.UNSUPPORTED_FIELD,
-                f"CNI_ARGS: {name}={ascii(args[name])} is not supported: a QingCloud NIC has one address and one MAC "
-                "for life; start the container without it",
-            )
     unknown = sorted(args.keys() - _KNOWN_ARGS)
     if unknown and args.get("IgnoreUnknown", "").lower() not in ("1", "true"):
         raise CniError(spec.BAD_ENVIRONMENT, f"CNI_ARGS: unknown args {unknown}: add IgnoreUnknown=1 to have them kept")

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The CNI specification as tables: versions, the shape of their results, error codes and the error object.
 
-Source: containernetworking/cni SPEC.md at 0.3.0, 0.3.1, 0.4.0, 1.0.0; pkg/types for code 8.
+Source: containernetworking/cni SPEC.md at 0.1.0, 0.2.0, 0.3.0, 0.3.1, 0.4.0, 1.0.0, 1.1.0; pkg/types for code 8.
 """
 
 from __future__ import annotations
@@ -19,7 +19,10 @@ Json = dict[str, t.Any]
 
 @dataclass(frozen=True)
 class Attached:
-    """What an ADD made, in no version's words. `address` carries the prefix; `sandbox` is the value of CNI_NETNS."""
+    """What an ADD made, in no version's words. `address` carries the prefix; `sandbox` is the value of CNI_NETNS.
+
+    `mtu` 0 and `pci_id` empty where they are not known.
+    """
 
     ifname: str
     mac: str
@@ -28,20 +31,27 @@ class Attached:
     gateway: str
     routes: tuple[Route, ...] = ()
     dns: t.Mapping[str, t.Any] = field(default_factory=dict)
+    mtu: int = 0
+    pci_id: str = ""
 
 
 @dataclass(frozen=True)
 class Shape:
     """How a version writes a result."""
 
-    ip_family: bool  # `version: "4"` with each address
+    interfaces: bool = True  # a list of interfaces, and of addresses that point into it; else one address a family
+    ip_family: bool = False  # `version: "4"` with each address
+    hardware: bool = False  # an interface's mtu and pciID
 
 
 _SHAPES: t.Final[dict[str, Shape]] = {
+    "0.1.0": Shape(interfaces=False),
+    "0.2.0": Shape(interfaces=False),
     "0.3.0": Shape(ip_family=True),
     "0.3.1": Shape(ip_family=True),
     "0.4.0": Shape(ip_family=True),
-    "1.0.0": Shape(ip_family=False),
+    "1.0.0": Shape(),
+    "1.1.0": Shape(hardware=True),
 }
 SUPPORTED: t.Final = tuple(_SHAPES)
 NEWEST: t.Final = SUPPORTED[-1]
@@ -49,22 +59,37 @@ NEWEST: t.Final = SUPPORTED[-1]
 
 def result(version: str, attached: Attached, previous: t.Optional[Json] = None) -> Json:
     """The result object of a supported version; what an earlier plugin of the chain made stays in front."""
-    before = previous or {}
-    interfaces = list(before.get("interfaces") or ())
-    address: Json = {"address": attached.address, "gateway": attached.gateway, "interface": len(interfaces)}
-    if _SHAPES[version].ip_family:
-        address["version"] = "4"
-    after: Json = {
-        **before,
-        "cniVersion": version,
-        "interfaces": [*interfaces, {"name": attached.ifname, "mac": attached.mac, "sandbox": attached.sandbox}],
-        "ips": [*(before.get("ips") or ()), address],
-        "routes": [*(before.get("routes") or ()), *map(_route, attached.routes)],
-    }
+    shape, before = _SHAPES[version], previous or {}
+    after = {**before, "cniVersion": version}
+    after.update(_listed(shape, attached, before) if shape.interfaces else _by_family(attached, before))
     dns = attached.dns or before.get("dns")
     if dns:
         after["dns"] = dict(dns)
     return after
+
+
+def _listed(shape: Shape, attached: Attached, before: Json) -> Json:
+    interfaces = list(before.get("interfaces") or ())
+    interface: Json = {"name": attached.ifname, "mac": attached.mac, "sandbox": attached.sandbox}
+    if shape.hardware:
+        known = {"mtu": attached.mtu, "pciID": attached.pci_id}
+        interface.update({key: value for key, value in known.items() if value})
+    address: Json = {"address": attached.address, "gateway": attached.gateway, "interface": len(interfaces)}
+    if shape.ip_family:
+        address["version"] = "4"
+    return {
+        "interfaces": [*interfaces, interface],
+        "ips": [*(before.get("ips") or ()), address],
+        "routes": [*(before.get("routes") or ()), *map(_route, attached.routes)],
+    }
+
+
+def _by_family(attached: Attached, before: Json) -> Json:
+    """Before 0.3.0 there is one address a family: the first plugin's stays."""
+    if before.get("ip4"):
+        return {}
+    routes = [_route(route) for route in attached.routes]
+    return {"ip4": {"ip": attached.address, "gateway": attached.gateway, "routes": routes}}
 
 
 def _route(route: Route) -> Json:
@@ -93,6 +118,7 @@ AUTH_FAILED: t.Final = 114
 DENIED: t.Final = 115
 NOT_FOUND: t.Final = 116
 HELD_ELSEWHERE: t.Final = 117
+DIFFERS: t.Final = 118
 
 # A kind that is not here and not transient is a defect of ours.
 CODES: t.Final[dict[str, int]] = {

@@ -1,18 +1,21 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""ADD and DEL: what happens to the NIC, in which order, and how it is undone."""
+"""The verbs: what happens to the NIC, in which order, and how it is undone."""
 
 from __future__ import annotations
 
-import ipaddress
 import logging
+import random
 import typing as t
+from collections import Counter
 from dataclasses import dataclass
 
-from ..errors import HostnicError
-from ..model import KnownVxnet, Lease, LeaseKey, Nic, PodLink, Route
+from .. import policy
+from ..errors import HostnicError, InvalidConfig
+from ..model import Fixed, KnownVxnet, Lease, LeaseKey, Nic, Placed, PodLink, Route
 from ..ports import Clock
 from ..states import State
 from . import routes, spec
+from .check import Expected, differences
 from .locks import HungUp, KeyedLocks, Turnstile, go_on
 from .netconf import NetConf
 from .ports import Cancelled, NicPool, PodLinks
@@ -41,13 +44,32 @@ class Netns:
     inode: int
 
 
+@dataclass(frozen=True)
+class Host:
+    """`vxnets`: those of the agent, for networks that name none; `iface`: the host's own link."""
+
+    vxnets: tuple[str, ...] = ()
+    iface: str = "eth0"
+
+
 class Verbs:
     """Thread-safe. Calls for one attachment take turns; different ones meet only where the kernel makes them."""
 
-    def __init__(self, pool: NicPool, links: PodLinks, clock: Clock, moves_at_once: int = _MOVES_AT_ONCE) -> None:
+    def __init__(
+        self,
+        pool: NicPool,
+        links: PodLinks,
+        clock: Clock,
+        host: Host = Host(),
+        moves_at_once: int = _MOVES_AT_ONCE,
+        dice: t.Callable[[], float] = random.random,
+    ) -> None:
         self._pool = pool
         self._links = links
         self._clock = clock
+        self._host = host
+        self._dice = dice
+        self._turns: Counter[str] = Counter()  # ADDs by network, for its own policy
         self._attachments = KeyedLocks(clock)
         self._moves = Turnstile(moves_at_once, clock)
 
@@ -62,21 +84,64 @@ class Verbs:
             nic = self._standing(call.key, netns)
             if nic:
                 log.info("%s already has %s", call.key, nic.nic_id)
-                return _attached(call, conf, nic, *self._layout(nic, conf, wait))
-            nic, _ = self._pool.acquire(call.key, call.args, wait.deadline, wait.cancelled, conf.vxnets)
+                vxnet, pod_routes = self._layout(nic, conf, wait)
+                return _attached(call, conf, nic, vxnet, pod_routes, self._again(netns, call))
+            fixed = self._fixed(call, conf)
+            vxnets = self._vxnets(call.network, conf)
+            nic, _ = self._pool.acquire(call.key, call.args, wait.deadline, wait.cancelled, vxnets, fixed)
             attempt = _Attempt(self._pool, self._links, call.key, nic, netns)
             try:
                 vxnet, pod_routes = self._layout(nic, conf, wait)
+                self._pool.masquerade(call.network, nic.vxnet_id, conf.ip_masq)
                 with self._moves.hold(wait.deadline, wait.cancelled):
                     go_on(wait.deadline, self._clock, wait.cancelled, "a NIC was reserved")
-                    attempt.move(_pod_link(call, conf, nic, vxnet, pod_routes))
+                    pod = PodLink(call.ifname, _address(nic, vxnet), pod_routes, conf.mtu)
+                    placed = attempt.move(pod)
                 if wait.cancelled():
                     raise HungUp("the caller hung up while its NIC was moved")
                 attempt.commit()
             except BaseException:
                 attempt.undo()
                 raise
-            return _attached(call, conf, nic, vxnet, pod_routes)
+            return _attached(call, conf, nic, vxnet, pod_routes, placed)
+
+    def check(self, call: Invocation, conf: NetConf, netns: Netns, wait: Wait) -> None:
+        """Raises `CniError` (118) that names all that differs from what an ADD would have made."""
+        with self._attachments.hold(call.key, wait.deadline, wait.cancelled):
+            lease = self._pool.lease(call.key) or self._pool.found_in(netns.inode, call.ifname)
+            nic = self._pool.nic(lease.nic_id) if lease else None
+            expected = self._expected(call, conf, nic)
+            seen = self._links.look(netns.descriptor, call.ifname)
+        found = differences(expected, lease, nic, netns.inode, seen, conf.previous or {})
+        if conf.is_gateway:
+            found += self._links.host_findings(self._host.iface)
+        if found:
+            raise CniError(spec.DIFFERS, f"{call.ifname} of {call.container_id}: {'; '.join(found)}")
+
+    def collect(self, network: str, valid: t.Collection[tuple[str, str]], asked_at: float, wait: Wait) -> None:
+        """Release this network's attachments that are not among these (container id, ifname).
+
+        Goes on after an error, and raises `CniError` with all of them.
+        """
+        troubles: list[HostnicError] = []
+        for key in self._pool.attachments(network):
+            if (key.container_id, key.ifname) in valid:
+                continue
+            try:
+                self._release(key, None, asked_at, wait, everywhere=True)
+                log.info("%s is not valid any more: its NIC is back", key)
+            except HostnicError as error:
+                log.warning("%s is not valid any more, and stays: %s", key, error)
+                troubles.append(error)
+        if troubles:
+            code = spec.TRY_AGAIN if all(error.transient for error in troubles) else spec.code_of(troubles[0])
+            raise CniError(code, "; ".join(error.message for error in troubles))
+
+    def status(self, conf: NetConf) -> None:
+        """Raises `CniError` (50) where no ADD of this network can be served. From memory."""
+        reason = self._pool.unable(conf.vxnets)
+        if reason:
+            raise CniError(spec.NOT_AVAILABLE, reason.message, kind=reason.kind)
 
     def delete(self, key: LeaseKey, netns: t.Optional[Netns], asked_at: float, wait: Wait) -> None:
         """Take the NIC back; nothing to do where the attachment holds none.
@@ -84,24 +149,33 @@ class Verbs:
         `asked_at` (boot seconds, 0 for unknown): a lease younger than that belongs to a later ADD and stays.
         Raises `LinkFailed` with the lease kept, so that the runtime's next DEL goes on.
         """
-        with self._attachments.hold(key, wait.deadline, wait.cancelled):
-            forgotten = self._forgotten(key, {}, netns)
-            lease = self._pool.lease(key)
-            if lease is None:
-                log.info("%s holds nothing", key)
-            elif asked_at and lease.since > asked_at and not forgotten:
-                log.warning("%s: a DEL from before the present lease is ignored", key)
-            else:
-                returned = self._fetch(lease, netns)
-                if not returned:
-                    log.warning("%s: the link of %s was found nowhere", key, lease.nic_id)
-                self._pool.release(key, returned)
+        self._release(key, netns, asked_at, wait)
 
     def poke(self) -> None:
         """Have everyone who waits look at `cancelled` again."""
         self._attachments.poke()
         self._moves.poke()
         self._pool.poke()
+
+    def _release(
+        self, key: LeaseKey, netns: t.Optional[Netns], asked_at: float, wait: Wait, everywhere: bool = False
+    ) -> None:
+        """`everywhere`: its netns is not known, but may still be there."""
+        with self._attachments.hold(key, wait.deadline, wait.cancelled):
+            forgotten = self._forgotten(key, {}, netns)
+            lease = self._pool.lease(key)
+            if lease is None:
+                log.info("%s holds nothing", key)
+            elif asked_at and lease.since > asked_at and not forgotten:
+                log.warning("%s: a %s from before the present lease is ignored", key, "GC" if everywhere else "DEL")
+            else:
+                if everywhere:
+                    returned = self._links.retrieve(lease.nic_id, lease.netns_inode, lease.ifindex)
+                else:
+                    returned = self._fetch(lease, netns)
+                if not returned:
+                    log.warning("%s: the link of %s was found nowhere", key, lease.nic_id)
+                self._pool.release(key, returned)
 
     # -- inside; the attachment's lock is held ------------------------------------------------------------------------
 
@@ -159,8 +233,61 @@ class Verbs:
         gateway = ""
         if routes.needs_gateway(conf):
             gateway = self._pool.gateway(nic.vxnet_id, wait.deadline, wait.cancelled)
-        host = self._pool.host_address() if conf.is_gateway else ""
-        return vxnet, routes.of_pod(conf, vxnet, gateway, host)
+        return vxnet, routes.of_pod(conf, vxnet, gateway, self._host_address(conf))
+
+    def _host_address(self, conf: NetConf) -> str:
+        return self._pool.host_address() if conf.is_gateway else ""
+
+    def _expected(self, call: Invocation, conf: NetConf, nic: t.Optional[Nic]) -> Expected:
+        """What ADD would make of this NIC now, with the gateway that stands."""
+        if nic is None:
+            return Expected(call.ifname, call.netns, "", ())
+        vxnet = self._pool.vxnet(nic.vxnet_id)
+        missing: tuple[str, ...] = ()
+        pod_routes: tuple[Route, ...] = ()
+        gateway = self._pool.standing_gateway(nic.vxnet_id) if routes.needs_gateway(conf) else ""
+        if routes.needs_gateway(conf) and not gateway:
+            missing = (f"the host has no gateway NIC in {nic.vxnet_id} now",)
+        else:
+            pod_routes = routes.of_pod(conf, vxnet, gateway, self._host_address(conf))
+        return Expected(call.ifname, call.netns, _address(nic, vxnet), pod_routes, conf.mtu or 0, missing)
+
+    def _again(self, netns: Netns, call: Invocation) -> Placed:
+        """Of a NIC that is in the pod already."""
+        seen = self._links.look(netns.descriptor, call.ifname)
+        return Placed(seen.ifindex, seen.mtu, seen.pci_id) if seen else Placed(0, 0)
+
+    def _vxnets(self, network: str, conf: NetConf) -> tuple[str, ...]:
+        """In the order in which new NICs are asked for, by the network's own policy where it has one."""
+        if not conf.policy:
+            return conf.vxnets
+        turn = self._turns[network]
+        self._turns[network] += 1
+        turn = turn if conf.policy == policy.ROUND_ROTATE else 0  # what is full or fails is passed over anyway
+        return tuple(policy.order(conf.policy, conf.vxnets or self._host.vxnets, turn, self._dice))
+
+    def _fixed(self, call: Invocation, conf: NetConf) -> t.Optional[Fixed]:
+        """The address that this pod must have. A MAC stands for the NIC's address: both are for life."""
+        address, mac = conf.wishes.address, conf.wishes.mac
+        if mac:
+            nic = self._pool.nic(mac)
+            if nic is None:
+                raise CniError(
+                    spec.UNSUPPORTED_FIELD,
+                    f"mac={mac} is no NIC of this node's pool: a NIC's MAC is fixed when QingCloud makes it; leave it "
+                    "out, or name one of `qingagent pool`",
+                )
+            if address not in ("", nic.private_ip):
+                raise InvalidConfig(
+                    f"mac {mac} has the address {nic.private_ip}, not {address}: ask for one of the two"
+                )
+            address = nic.private_ip
+        if not address:
+            return None
+        name = call.args.get("K8S_POD_NAME", "")
+        if not name:  # nobody can come back as this container
+            return Fixed(address, call.container_id)
+        return Fixed(address, f"{call.args.get('K8S_POD_NAMESPACE', '')}/{name}", conf.keep)
 
 
 class _Attempt:
@@ -175,9 +302,11 @@ class _Attempt:
         self._touched = False  # the pod may have seen it
         self._ifindex = 0
 
-    def move(self, pod: PodLink) -> None:
+    def move(self, pod: PodLink) -> Placed:
         self._touched = True
-        self._ifindex, _ = self._links.to_pod(self._nic.nic_id, self._netns.descriptor, pod)
+        placed = self._links.to_pod(self._nic.nic_id, self._netns.descriptor, pod)
+        self._ifindex = placed.ifindex
+        return placed
 
     def commit(self) -> None:
         self._pool.commit(self._key, self._netns.inode, self._ifindex)
@@ -200,14 +329,12 @@ class _Attempt:
 
 
 def _address(nic: Nic, vxnet: KnownVxnet) -> str:
-    return f"{nic.private_ip}/{ipaddress.ip_network(vxnet.network).prefixlen}"
+    return f"{nic.private_ip}/{vxnet.network.partition('/')[2]}"
 
 
-def _pod_link(call: Invocation, conf: NetConf, nic: Nic, vxnet: KnownVxnet, pod_routes: tuple[Route, ...]) -> PodLink:
-    return PodLink(call.ifname, _address(nic, vxnet), pod_routes, conf.mtu)
-
-
-def _attached(call: Invocation, conf: NetConf, nic: Nic, vxnet: KnownVxnet, pod_routes: tuple[Route, ...]) -> Attached:
+def _attached(
+    call: Invocation, conf: NetConf, nic: Nic, vxnet: KnownVxnet, pod_routes: tuple[Route, ...], placed: Placed
+) -> Attached:
     return Attached(
         ifname=call.ifname,
         mac=nic.nic_id,
@@ -216,4 +343,6 @@ def _attached(call: Invocation, conf: NetConf, nic: Nic, vxnet: KnownVxnet, pod_
         gateway=routes.default_gateway(pod_routes),
         routes=pod_routes,
         dns=conf.dns,
+        mtu=placed.mtu,
+        pci_id=placed.pci_id,
     )

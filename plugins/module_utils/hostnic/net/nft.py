@@ -22,6 +22,8 @@ _TABLE: t.Final = "ip qingcni"
 # within quotes; a name may hold nearly anything else
 _NAME: t.Final = re.compile(r"[A-Za-z0-9_.@+-]{1,15}")
 _TIMEOUT: t.Final = 30.0
+# VPCs, and what they are peered with or reach by VPN: never masqueraded (RFC 1918, 6598, 3927)
+PRIVATE: t.Final = ("10.0.0.0/8", "100.64.0.0/10", "169.254.0.0/16", "172.16.0.0/12", "192.168.0.0/16")
 
 # Takes a script, raises LinkFailed.
 Runner = t.Callable[[str], None]
@@ -31,26 +33,27 @@ Runner = t.Callable[[str], None]
 class Ruleset:
     """What the table says. Networks are CIDRs.
 
-    `vxnets`: every pod vxnet of the cluster, not only those with pods here. `vpc`: what is never masqueraded by
-    `ip_masq`. `gateways`: names of this node's gateway NICs. `primary_is_gateway`: the primary lies in a pod vxnet and
-    serves it. `mark`: the connmark bit of symmetric replies, free of kube-proxy's 0x4000, 0x8000 and portmap's 0x2000.
+    `vxnets`: every pod vxnet of the cluster, not only those with pods here. `masqueraded`: those whose pods' traffic is
+    masqueraded where it leaves for public addresses by this host (ipMasq). `gateways`: names of this node's gateway
+    NICs. `primary_is_gateway`: the primary lies in a pod vxnet and serves it. `mark`: the connmark bit of symmetric
+    replies, free of kube-proxy's 0x4000, 0x8000 and portmap's 0x2000.
     """
 
     vxnets: tuple[str, ...]
-    vpc: tuple[str, ...] = ()
+    masqueraded: tuple[str, ...] = ()
     gateways: tuple[str, ...] = ()
     primary: str = "eth0"
     primary_is_gateway: bool = False
     mark: int = 0x100000
     symmetric_replies: bool = True
-    ip_masq: bool = False
 
     def text(self) -> str:
         """The script for `nft -f -`; the same rules give the same text. `InvalidConfig` for a wrong name or network."""
         chains = [*self._postrouting(), *self._output(), *(self._replies() if self.symmetric_replies else ())]
         lines = [
             *_set("vxnets", "ipv4_addr; flags interval", _networks(self.vxnets)),
-            *_set("vpc", "ipv4_addr; flags interval", _networks(self.vpc)),
+            *_set("masqueraded", "ipv4_addr; flags interval", _networks(self.masqueraded)),
+            *_set("private", "ipv4_addr; flags interval", PRIVATE),
             *_set("gateways", "ifname", sorted({_quoted(name) for name in self.gateways})),
             *chains,
         ]
@@ -66,10 +69,10 @@ class Ruleset:
         yield "\tct status dnat oifname @gateways counter masquerade"
         if self.primary_is_gateway:
             yield f"\tct status dnat oifname {primary} ip daddr @vxnets counter masquerade"
-        if self.ip_masq:
-            yield f"\tiifname @gateways ip saddr @vxnets ip daddr != @vpc oifname {primary} counter masquerade"
-        if self.ip_masq and self.primary_is_gateway:
-            yield f"\tiifname {primary} ip saddr @vxnets ip daddr != @vpc oifname {primary} counter masquerade"
+        for arrives in ("@gateways", *([primary] if self.primary_is_gateway else [])):
+            yield (
+                f"\tiifname {arrives} ip saddr @masqueraded ip daddr != @private oifname {primary} counter masquerade"
+            )
         yield "}"
 
     def _output(self) -> t.Iterator[str]:
