@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from hostnic import wire
 from hostnic.errors import HostnicError, LinkFailed, NotFound, PoolEmpty
-from hostnic.model import KnownVxnet, Lease, LeaseKey, Nic, PodLink
+from hostnic.model import KnownVxnet, Lease, LeaseKey, Nic, Placed, PodLink
 from hostnic.states import State
 
 VXNET = KnownVxnet("vxnet-a", "172.16.1.0/24", "172.16.1.1", "rtr-1")
@@ -154,7 +154,7 @@ class ScriptedLinks:
         self.most_moving = 0
         self._lock = threading.Lock()
 
-    def to_pod(self, mac: str, netns: int, pod: PodLink) -> tuple[int, int]:
+    def to_pod(self, mac: str, netns: int, pod: PodLink) -> Placed:
         self.calls.append(("to_pod", mac, netns, pod))
         with self._lock:
             self.moving += 1
@@ -166,7 +166,7 @@ class ScriptedLinks:
             if self.places.get(mac) != "parking":
                 raise LinkFailed(f"NIC {mac} is not in the parking namespace", missing=True)
             self.places[mac] = (netns_of(netns), pod.ifname)
-            return 7, pod.mtu or 1500
+            return Placed(7, pod.mtu or 1500)
         finally:
             with self._lock:
                 self.moving -= 1

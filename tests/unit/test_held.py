@@ -60,7 +60,7 @@ class Pods:
         """A pod that runs."""
         nic = self.answer(self.ask(container, fixed))
         self._netns += 1
-        ifindex, _ = self.node.kernel.to_pod(nic.nic_id, self._netns, PodLink("eth0", f"{nic.private_ip}/24"))
+        ifindex = self.node.kernel.to_pod(nic.nic_id, self._netns, PodLink("eth0", f"{nic.private_ip}/24")).ifindex
         self.node.pool.commit(LeaseKey("net", container, "eth0"), self._netns, ifindex)
         return nic
 

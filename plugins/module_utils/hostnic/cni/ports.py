@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import typing as t
 
-from ..model import KnownVxnet, Lease, LeaseKey, Nic, PodLink
+from ..model import KnownVxnet, Lease, LeaseKey, Nic, Placed, PodLink
 
 # Whether the caller is gone; asked often, answers at once.
 Cancelled = t.Callable[[], bool]
@@ -56,8 +56,8 @@ class NicPool(t.Protocol):
 class PodLinks(t.Protocol):
     """The part of `ports.Links` that concerns pods. Every method raises `LinkFailed`."""
 
-    def to_pod(self, mac: str, netns: int, pod: PodLink) -> tuple[int, int]:
-        """From parking into this netns, configured; returns (ifindex, mtu)."""
+    def to_pod(self, mac: str, netns: int, pod: PodLink) -> Placed:
+        """From parking into this netns, configured."""
 
     def from_pod(self, mac: str, netns: t.Optional[int], ifname: str, ifindex: int) -> bool:
         """Back to parking from wherever it is; False where it was found nowhere."""

@@ -177,7 +177,7 @@ class _Attempt:
 
     def move(self, pod: PodLink) -> None:
         self._touched = True
-        self._ifindex, _ = self._links.to_pod(self._nic.nic_id, self._netns.descriptor, pod)
+        self._ifindex = self._links.to_pod(self._nic.nic_id, self._netns.descriptor, pod).ifindex
 
     def commit(self) -> None:
         self._pool.commit(self._key, self._netns.inode, self._ifindex)
