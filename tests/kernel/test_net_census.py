@@ -3,10 +3,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import os
-import secrets
 import shutil
 import socket
 import subprocess
@@ -20,53 +18,23 @@ import pytest
 
 import hostnic
 from hostnic.errors import LinkFailed
-from hostnic.model import PodLink, PodPlace
+from hostnic.model import PodPlace
 from hostnic.net import census, netns
 from hostnic.net.census import Census, Known
 from hostnic.net.devices import Device, everything
 from hostnic.net.netlink import Netlink
 from hostnic.net.spaces import Spaces
+from tests.kernel.lost import Lost, look_past_a_closed_first_process, unique
 from tests.kernel.net_world import World, ip, until
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 
-POD = PodLink("eth0", "172.16.1.5/24")
-
 
 @pytest.fixture
 def world(monkeypatch: pytest.MonkeyPatch) -> t.Iterator[World]:
-    try:
-        Path("/proc/1/ns/net").readlink()
-    except PermissionError:  # a machine that protects its first process even from root
-        listed = Spaces._listed
-        monkeypatch.setattr(Spaces, "_listed", lambda self, path: [name for name in listed(self, path) if name != "1"])
+    look_past_a_closed_first_process(monkeypatch)
     with World() as world:
         yield world
-
-
-class Lost:
-    """A NIC in a pod's namespace. Its MAC is found nowhere else: all of the machine is searched."""
-
-    def __init__(self, world: World) -> None:
-        self.world = world
-        self.mac = world.nic(mac=unique())
-        world.links.park(self.mac)
-        self.pod, self.descriptor = world.pod()
-        self.inode = os.fstat(self.descriptor).st_ino
-        self.index, _ = world.links.to_pod(self.mac, self.descriptor, POD)
-        self.place = PodPlace(self.inode, "eth0", self.index)
-
-    def unbind(self) -> None:
-        """Neither a mount nor this process holds it any more."""
-        self.world.let_go(self.descriptor)
-        ip("netns", "del", self.pod)
-
-    def found(self) -> dict[str, PodPlace]:
-        return self.world.links.in_netns([self.mac])
-
-
-def unique() -> str:
-    return f"52:54:9f:{secrets.token_bytes(3).hex(':')}"
 
 
 @pytest.fixture
@@ -74,15 +42,8 @@ def lost(world: World) -> Lost:
     return Lost(world)
 
 
-@contextlib.contextmanager
-def running(*command: str) -> t.Iterator[None]:
-    """A program that says a line once it is ready, and then waits."""
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stdin=subprocess.PIPE) as process:
-        try:
-            assert process.stdout and process.stdout.readline() == b"ready\n"
-            yield
-        finally:
-            process.kill()
+def found(lost: Lost) -> dict[str, PodPlace]:
+    return lost.world.links.in_netns([lost.mac])
 
 
 # -- what keeps a namespace alive --
@@ -90,14 +51,13 @@ def running(*command: str) -> t.Iterator[None]:
 
 def test_a_bind_mount(lost: Lost) -> None:
     lost.world.let_go(lost.descriptor)
-    assert lost.found() == {lost.mac: lost.place}
+    assert found(lost) == {lost.mac: lost.place}
 
 
 def test_a_process(lost: Lost) -> None:
-    with running("ip", "netns", "exec", lost.pod, "sh", "-c", "echo ready; read x"):
-        lost.unbind()
-        assert lost.found() == {lost.mac: lost.place}
-    assert until(lambda: not lost.found())
+    with lost.held_by_a_process():
+        assert found(lost) == {lost.mac: lost.place}
+    assert until(lambda: not found(lost))
 
 
 def test_a_thread_of_a_process_that_is_elsewhere(lost: Lost) -> None:
@@ -113,18 +73,16 @@ def test_a_thread_of_a_process_that_is_elsewhere(lost: Lost) -> None:
     try:
         assert inside.wait(5)
         lost.unbind()
-        assert lost.found() == {lost.mac: lost.place}
+        assert found(lost) == {lost.mac: lost.place}
     finally:
         over.set()
         thread.join()
 
 
 def test_a_mount_in_another_mount_namespace(lost: Lost, tmp_path: Path) -> None:
-    script = 'mount --make-rprivate / && touch "$1" && mount --bind "$2" "$1" && echo ready && read x'
     target = tmp_path / "with a blank \\ and more"
-    with running("unshare", "-m", "sh", "-c", script, "sh", str(target), lost.world.path(lost.pod)):
-        lost.unbind()
-        assert target.stat().st_size == 0 and lost.found() == {lost.mac: lost.place}
+    with lost.bound_elsewhere(target):
+        assert target.stat().st_size == 0 and found(lost) == {lost.mac: lost.place}
 
 
 @pytest.mark.parametrize("parked", [True, False])
@@ -140,11 +98,11 @@ def test_an_open_file_or_a_socket_however_the_nic_came_there(world: World, parke
     kept = world.within(lost.pod, socket.socket)
     lost.unbind()
     try:
-        found = lost.found()[lost.mac]
-        assert (found.netns_inode, found.ifname) == (0, "eth0")
+        place = found(lost)[lost.mac]
+        assert (place.netns_inode, place.ifname) == (0, "eth0")
     finally:
         kept.close()
-    assert until(lambda: not lost.found())
+    assert until(lambda: not found(lost))
 
 
 def test_what_lies_in_the_host_or_in_parking_is_in_no_pod(lost: Lost) -> None:
@@ -333,9 +291,9 @@ def test_without_the_right_to_look_into_processes_it_says_so(lost: Lost) -> None
 
 
 def test_descriptors_are_given_back(lost: Lost) -> None:
-    lost.found()
+    found(lost)
     before = len(list(Path("/proc/self/fd").iterdir()))
     for _ in range(3):
-        lost.found()
+        found(lost)
         lost.world.links.in_netns(["52:54:9f:00:00:00"])
     assert len(list(Path("/proc/self/fd").iterdir())) == before

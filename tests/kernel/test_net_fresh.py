@@ -92,7 +92,7 @@ class Placed:
         world.links.park(self.mac)
         self.before = self.parked()
         self.pod, self.descriptor = world.pod()
-        self.index, _ = world.links.to_pod(self.mac, self.descriptor, POD)
+        self.index = world.links.to_pod(self.mac, self.descriptor, POD).ifindex
         self.first = _description(world, self.pod)
 
     def parked(self) -> dict[int, bytes]:
@@ -323,9 +323,9 @@ def test_what_the_cloud_gave_is_kept_also_where_it_is_unusual(world: World) -> N
     _, descriptor = world.pod()
     links = KernelLinks(world.path(world.parking), world.path(world.host))
     try:
-        index, mtu = links.to_pod(mac, descriptor, PodLink("eth0", "172.16.1.5/24", mtu=1400))
-        assert mtu == 1400
-        links.from_pod(mac, descriptor, "eth0", index)
+        placed = links.to_pod(mac, descriptor, PodLink("eth0", "172.16.1.5/24", mtu=1400))
+        assert placed.mtu == 1400
+        links.from_pod(mac, descriptor, "eth0", placed.ifindex)
         assert links.park(mac).mtu == 8500
         parked = world.show(world.parking)[NAME]
         assert (parked["mtu"], parked.get("txqlen", 0), parked["gso_max_size"]) == (8500, 0, 60000)

@@ -35,7 +35,7 @@ class Placed:
         self.mac = world.nic()
         world.links.park(self.mac)
         self.pod, self.descriptor = world.pod()
-        self.index, _ = world.links.to_pod(self.mac, self.descriptor, POD)
+        self.index = world.links.to_pod(self.mac, self.descriptor, POD).ifindex
 
     def ip(self, *arguments: str) -> None:
         ip("-n", self.pod, *arguments)
@@ -47,7 +47,7 @@ class Placed:
         """The vandal may be quicker than the ADD; then the link has to be back in parking each time."""
         for _ in range(100):
             try:
-                self.index, _ = self.world.links.to_pod(self.mac, self.descriptor, POD)
+                self.index = self.world.links.to_pod(self.mac, self.descriptor, POD).ifindex
                 return
             except LinkFailed:
                 assert self.world.places(self.mac, self.pod) == [(self.world.parking, NAME)]
@@ -220,7 +220,7 @@ def test_descriptors_and_threads_are_given_back(world: World) -> None:
     links.park(mac)
     pod, descriptor = world.pod()
     for _ in range(5):
-        index, _mtu = links.to_pod(mac, descriptor, POD)
+        index = links.to_pod(mac, descriptor, POD).ifindex
         links.from_pod(mac, descriptor, "eth0", index)
         with pytest.raises(LinkFailed):
             links.to_pod(mac, descriptor, PodLink("eth0", "x"))

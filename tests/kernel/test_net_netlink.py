@@ -161,7 +161,7 @@ def test_it_works_without_writable_and_executable_memory_and_with_setns_of_netwo
         from hostnic.net.links import KernelLinks
         links = KernelLinks({world.path(world.parking)!r}, {world.path(world.host)!r})
         links.park({mac!r})
-        index, _ = links.to_pod({mac!r}, fd, PodLink("eth0", "10.1.1.1/24"))
+        index = links.to_pod({mac!r}, fd, PodLink("eth0", "10.1.1.1/24")).ifindex
         print(links.in_pod({mac!r}, fd, "eth0"), links.from_pod({mac!r}, fd, "eth0", index))
         """
     )

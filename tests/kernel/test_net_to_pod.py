@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from hostnic.errors import LinkFailed
-from hostnic.model import PodLink, Route
+from hostnic.model import Placed, PodLink, Route
 from tests.kernel.net_world import World, announcements, ip
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
@@ -34,9 +34,10 @@ def test_address_mask_routes_and_flags_are_exact(world: World) -> None:
     mac = world.nic()
     world.links.park(mac)
     pod, descriptor = world.pod()
-    index, mtu = world.links.to_pod(mac, descriptor, POD)
+    placed = world.links.to_pod(mac, descriptor, POD)
     link = world.show(pod)["eth0"]
-    assert (link["ifindex"], link["mtu"], link["address"]) == (index, mtu, mac)
+    assert placed == Placed(link["ifindex"], link["mtu"], pci_id="")
+    assert link["address"] == mac
     assert {"UP", "LOWER_UP"} <= set(link["flags"])
     (address,) = world.addresses(pod, "eth0")
     assert (address["local"], address["prefixlen"], address["broadcast"]) == ("172.16.1.5", 24, "172.16.1.255")
@@ -75,9 +76,9 @@ def test_the_mtu_is_set_on_request_and_undone(world: World) -> None:
     mac = world.nic()
     world.links.park(mac)
     pod, descriptor = world.pod()
-    index, mtu = world.links.to_pod(mac, descriptor, PodLink("eth0", "172.16.1.5/24", mtu=1400))
-    assert (mtu, world.show(pod)["eth0"]["mtu"]) == (1400, 1400)
-    assert world.links.from_pod(mac, descriptor, "eth0", index)
+    placed = world.links.to_pod(mac, descriptor, PodLink("eth0", "172.16.1.5/24", mtu=1400))
+    assert (placed.mtu, world.show(pod)["eth0"]["mtu"]) == (1400, 1400)
+    assert world.links.from_pod(mac, descriptor, "eth0", placed.ifindex)
     assert [link["mtu"] for link in world.show(world.parking).values()] == [1500]
 
 
@@ -98,7 +99,7 @@ def test_an_ifindex_that_is_taken_in_the_pod_is_looked_up_again(world: World) ->
     pod, descriptor = world.pod()
     ip("-n", pod, "link", "add", "x", "type", "veth", "peer", "name", "y")
     assert parked.ifindex in [link["ifindex"] for link in world.show(pod).values()]
-    index, _ = world.links.to_pod(mac, descriptor, POD)
+    index = world.links.to_pod(mac, descriptor, POD).ifindex
     assert index != parked.ifindex
     assert world.show(pod)["eth0"]["ifindex"] == index
     assert world.addresses(pod, "eth0")
@@ -215,7 +216,7 @@ def test_eight_threads_at_once_keep_pods_apart_and_the_machine_untouched(world: 
             meet.wait(10)
         for _ in range(3):
             link = PodLink("eth0", f"172.16.1.{number + 10}/24", (Route("0.0.0.0/0", "172.16.1.1"),))
-            index, _mtu = world.links.to_pod(mac, descriptor, link)
+            index = world.links.to_pod(mac, descriptor, link).ifindex
             assert world.links.in_pod(mac, descriptor, "eth0")
             assert world.links.from_pod(mac, descriptor, "eth0", index)
         world.links.to_pod(mac, descriptor, link)

@@ -6,7 +6,7 @@ from __future__ import annotations
 import typing as t
 
 from hostnic.errors import LinkFailed
-from hostnic.model import Link, PodLink
+from hostnic.model import Link, Placed, PodLink, PodState
 from tests.emulator.dataplane.base import NoDataPlane, Port
 from tests.support.memory_kernel import MemoryKernel
 
@@ -46,7 +46,7 @@ class Kernel(MemoryKernel):
         if lost:
             super().plug(lost)
 
-    def to_pod(self, mac: str, netns: int, pod: PodLink) -> tuple[int, int]:
+    def to_pod(self, mac: str, netns: int, pod: PodLink) -> Placed:
         if netns in self.dead:
             raise LinkFailed(f"netns {netns} is gone")
         return super().to_pod(mac, netns, pod)
@@ -62,6 +62,18 @@ class Kernel(MemoryKernel):
         if was_inside and returned:
             self.left_pod(mac)
         return returned
+
+    def retrieve(self, mac: str, netns_inode: int = 0, ifindex: int = 0) -> bool:
+        was_inside = self.pod_of(mac)
+        returned = super().retrieve(mac, netns_inode, ifindex)
+        if was_inside and returned:
+            self.left_pod(mac)
+        return returned
+
+    def look(self, netns: int, ifname: str) -> t.Optional[PodState]:
+        if netns in self.dead:
+            raise LinkFailed(f"netns {netns} is gone")
+        return super().look(netns, ifname)
 
     def flush(self, address: str) -> None:
         super().flush(address)

@@ -124,7 +124,7 @@ class Cni:
         try:
             Fiber.point()
             touched = True
-            ifindex, _ = self._links.to_pod(nic.nic_id, pod.netns, PodLink(IFNAME, f"{nic.private_ip}/24"))
+            ifindex = self._links.to_pod(nic.nic_id, pod.netns, PodLink(IFNAME, f"{nic.private_ip}/24")).ifindex
             Fiber.point()
             self._commit(pod, nic, ifindex)
         except HostnicError:

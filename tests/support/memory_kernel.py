@@ -8,7 +8,7 @@ import typing as t
 from dataclasses import replace
 
 from hostnic.errors import LinkFailed
-from hostnic.model import Link, PodLink, PodPlace
+from hostnic.model import Link, Placed, PodLink, PodPlace, PodState
 from tests.emulator.dataplane.base import NoDataPlane, Port
 
 
@@ -28,6 +28,8 @@ class MemoryKernel(NoDataPlane):
         self.unforgettable: set[str] = set()  # addresses that connection tracking does not let go of
         self.stubborn: set[str] = set()  # MACs of links that the kernel refuses to move
         self.on_change: t.Callable[[], None] = lambda: None
+        self.pci_ids: dict[str, str] = {}  # MAC ► the PCI address of its link
+        self.findings: tuple[str, ...] = ()
         self._index = 1
 
     # -- the emulator's side --
@@ -61,14 +63,14 @@ class MemoryKernel(NoDataPlane):
                 raise LinkFailed(f"cannot park {mac}: device busy")
             return self._move(mac, "parking", "q" + link.mac.replace(":", ""))
 
-    def to_pod(self, mac: str, netns: int, pod: PodLink) -> tuple[int, int]:
+    def to_pod(self, mac: str, netns: int, pod: PodLink) -> Placed:
         with self.lock:
             link = self._outside(mac)
             if any(other.place == f"pod:{netns}" and other.name == pod.ifname for other in self.links.values()):
                 raise LinkFailed(f"the pod has a link {pod.ifname} already")
             self._move(mac, f"pod:{netns}", pod.ifname)
             self.pods[mac] = pod
-            return link.ifindex, link.mtu
+            return Placed(link.ifindex, pod.mtu or link.mtu, self.pci_ids.get(mac, ""))
 
     def from_pod(self, mac: str, netns: t.Optional[int], ifname: str, ifindex: int) -> bool:
         with self.lock:
@@ -78,9 +80,29 @@ class MemoryKernel(NoDataPlane):
             self._move(mac, "parking", "q" + mac.replace(":", ""))
             return True
 
+    def retrieve(self, mac: str, netns_inode: int = 0, ifindex: int = 0) -> bool:
+        with self.lock:
+            if mac not in self.links:
+                return False
+            if mac == self.default_route_link():
+                raise LinkFailed(f"{mac} carries the host's default route and is never touched", protected=True)
+            if mac in self.stubborn:
+                raise LinkFailed(f"cannot park {mac}: device busy")
+            self._move(mac, "parking", "q" + mac.replace(":", ""))
+            return True
+
     def in_pod(self, mac: str, netns: int, ifname: str) -> bool:
         link = self.links.get(mac)
         return bool(link and link.place == f"pod:{netns}" and link.name == ifname)
+
+    def look(self, netns: int, ifname: str) -> t.Optional[PodState]:
+        with self.lock:
+            there = [link for link in self.links.values() if (link.place, link.name) == (f"pod:{netns}", ifname)]
+            for link in there:
+                pod = self.pods[link.mac]
+                mtu = pod.mtu or link.mtu
+                return PodState(link.mac, link.mac, link.ifindex, True, mtu, (pod.address,), pod.routes)
+            return None
 
     def in_netns(self, macs: t.Collection[str]) -> dict[str, PodPlace]:
         with self.lock:
@@ -97,6 +119,9 @@ class MemoryKernel(NoDataPlane):
 
     def address_of(self, name: str) -> str:
         return "172.16.0.11" if name == "eth0" else ""
+
+    def host_findings(self, iface: str) -> t.Sequence[str]:
+        return self.findings
 
     def flush(self, address: str) -> None:
         if address in self.unforgettable:

@@ -147,7 +147,7 @@ class Node:
         """What a CNI ADD does; it waits for so many seconds at most."""
         key = LeaseKey("net", container, "eth0")
         nic, _ = self.pool.acquire(key, {}, self.clock.now() + patience, lambda: False, vxnets)
-        ifindex, _ = self.kernel.to_pod(nic.nic_id, netns, PodLink("eth0", f"{nic.private_ip}/24"))
+        ifindex = self.kernel.to_pod(nic.nic_id, netns, PodLink("eth0", f"{nic.private_ip}/24")).ifindex
         self.pool.commit(key, netns, ifindex)
         return nic
 

@@ -103,6 +103,34 @@ class PodLink:
 
 
 @dataclass(frozen=True)
+class Placed:
+    """What a NIC is once it is in a pod. `pci_id`: e.g. 0000:00:05.0, "" where it is no PCI device."""
+
+    ifindex: int
+    mtu: int
+    pci_id: str = ""
+
+
+@dataclass(frozen=True)
+class PodState:
+    """What an interface in a pod's netns is now. `mac` is what it sends with. `permanent` tells which NIC it is: the
+    permanent MAC where the kernel gives one, else the same; "" of a bridge, a macvlan and the like.
+
+    `addresses` carry their prefix lengths; `routes` are the IPv4 ones of the main table that leave by it, without those
+    that came with its addresses.
+    """
+
+    mac: str
+    permanent: str
+    ifindex: int
+    up: bool
+    mtu: int
+    addresses: tuple[str, ...] = ()
+    routes: tuple[Route, ...] = ()
+    pci_id: str = ""
+
+
+@dataclass(frozen=True)
 class Fixed:
     """A fixed address for a workload, which keeps it for `keep` seconds after its DEL."""
 

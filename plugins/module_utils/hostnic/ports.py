@@ -6,7 +6,21 @@ from __future__ import annotations
 import typing as t
 from dataclasses import dataclass
 
-from .model import CloudNic, Fact, Intent, KnownVxnet, Lease, Link, Nic, PodLink, PodPlace, Record, Vxnet
+from .model import (
+    CloudNic,
+    Fact,
+    Intent,
+    KnownVxnet,
+    Lease,
+    Link,
+    Nic,
+    Placed,
+    PodLink,
+    PodPlace,
+    PodState,
+    Record,
+    Vxnet,
+)
 
 # Seconds of a clock that survives a restart of the process and never jumps: CLOCK_BOOTTIME on nodes.
 Clock = t.Callable[[], float]
@@ -67,8 +81,8 @@ class Links(t.Protocol):
         Nothing to do where it is there already; `LinkFailed` with `missing=True` in its details where it is in neither.
         """
 
-    def to_pod(self, mac: str, netns: int, pod: PodLink) -> tuple[int, int]:
-        """Move from parking into the netns behind this descriptor, rename, configure; returns (ifindex, mtu).
+    def to_pod(self, mac: str, netns: int, pod: PodLink) -> Placed:
+        """Move from parking into the netns behind this descriptor, rename, configure.
 
         After any failure the link is back in parking and the error is raised.
         """
@@ -79,8 +93,17 @@ class Links(t.Protocol):
         Found by MAC, then by index and name; altnames and a changed MAC are undone. False where it was found nowhere.
         """
 
+    def retrieve(self, mac: str, netns_inode: int = 0, ifindex: int = 0) -> bool:
+        """Bring the link back to parking from any netns of the machine, tidied as by `from_pod`; False: it is nowhere.
+
+        Found by MAC; then, where a lease names its netns and index, there. Slow unless it is on the host or in parking.
+        """
+
     def in_pod(self, mac: str, netns: int, ifname: str) -> bool:
         """Whether the netns holds a link of this name with this MAC."""
+
+    def look(self, netns: int, ifname: str) -> t.Optional[PodState]:
+        """What the interface of this name is there; None where the netns holds none."""
 
     def host_gateway(self, mac: str, name: str, address: str) -> Link:
         """Configure a gateway NIC in the host's netns: name, address with prefix, sysctls, up. Idempotent."""
@@ -96,6 +119,9 @@ class Links(t.Protocol):
 
     def address_of(self, name: str) -> str:
         """The first IPv4 address of the host's link of this name, without prefix; "" where it has none."""
+
+    def host_findings(self, iface: str) -> t.Sequence[str]:
+        """Why services may fail on this host, whose own link is `iface`: sentences, each with a remedy."""
 
     def flush(self, address: str) -> None:
         """Forget connection-tracking and neighbour entries of a released address."""

@@ -90,5 +90,5 @@ class PodLinks(t.Protocol):
     def retrieve(self, mac: str, netns_inode: int = 0, ifindex: int = 0) -> bool:
         """Back to parking from any netns of the machine; False where it was found nowhere."""
 
-    def host_findings(self, iface: str) -> list[str]:
+    def host_findings(self, iface: str) -> t.Sequence[str]:
         """What on this host keeps services from working, a sentence each."""

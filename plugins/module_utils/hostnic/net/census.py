@@ -9,7 +9,7 @@ closed to a sandboxed agent.
 
 Not found: a link that a container has moved on to a namespace that no process, thread or mount holds; one in a
 namespace that the kernel is just taking down, from where it returns to the host; and one whose MAC was changed, where
-the kernel knows no permanent one.
+the kernel knows no permanent one, unless it is known where it should be.
 """
 
 from __future__ import annotations
@@ -40,8 +40,15 @@ class Known(t.NamedTuple):
     sockets: Sockets
 
 
+class Sighting(t.NamedTuple):
+    """`descriptor`: the namespace, the census' to close; None where it has no name by which it can be opened."""
+
+    place: PodPlace
+    descriptor: t.Optional[int]
+
+
 class Census:
-    """One search."""
+    """One search; a context manager for `look_for`, which holds open the namespace that it has found."""
 
     def __init__(self, envoy: netns.Envoy, known: t.Sequence[Known], proc: Path = spaces.PROC) -> None:
         self._envoy = envoy
@@ -49,7 +56,17 @@ class Census:
         self._proc = proc
         self._trouble: list[LinkFailed] = []
         self._sure: dict[str, PodPlace] = {}  # by permanent MAC
-        self._likely: dict[str, PodPlace] = {}  # by MAC, of links that have no permanent one
+        self._likely: dict[str, list[PodPlace]] = {}  # by MAC, of links that have no permanent one
+        self._placed: set[PodPlace] = set()  # those of them that look as if an agent had put them there
+        self._worth_holding: t.Callable[[int, str], bool] = lambda inode, mac: False
+        self._held: dict[int, int] = {}  # inode ► descriptor
+        self._closing = contextlib.ExitStack()
+
+    def __enter__(self) -> Census:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._closing.close()
 
     def places(self, macs: t.Collection[str]) -> dict[str, PodPlace]:
         """Where those of these MACs are that were found; the inode is 0 of a namespace that has no name in /proc.
@@ -64,8 +81,27 @@ class Census:
             self._look_by_number()
         if self._trouble and not self._found(wanted):
             raise self._trouble[0]
-        both = {**self._likely, **self._sure}
+        both = {**{mac: places[0] for mac, places in self._likely.items()}, **self._sure}
         return {mac: both[mac] for mac in wanted & both.keys()}
+
+    def look_for(
+        self, mac: str, inode: int = 0, index: int = 0, known: t.Callable[[str], bool] = lambda mac: False
+    ) -> t.Optional[Sighting]:
+        """None where it is nowhere; `LinkFailed` as of `places`.
+
+        `inode`, `index`: where it should be. They choose among links of that MAC, which some container may have forged;
+        and where none has it, they witness for a link whose MAC was changed. Another namespace may have the number of
+        one that has died, so that link must have come from an agent too, and be none of `known` NICs.
+        """
+        self._worth_holding = lambda where, seen: seen == mac or where == inode
+        place = self.places([mac]).get(mac)
+        if place is not None and mac not in self._sure:
+            place = max(self._likely[mac], key=lambda seen: (seen.netns_inode == inode, seen.ifindex == index))
+        elif place is None and inode:
+            changed = [seen for other, places in self._likely.items() if not known(other) for seen in places]
+            there = [seen for seen in changed if (seen.netns_inode, seen.ifindex) == (inode, index)]
+            place = next((seen for seen in there if seen in self._placed), None)
+        return Sighting(place, self._held.get(place.netns_inode)) if place is not None else None
 
     def _found(self, wanted: set[str]) -> bool:
         return wanted <= self._sure.keys() | self._likely.keys()
@@ -100,16 +136,20 @@ class Census:
         return astray
 
     def _look_inside(self, inode: int, path: str) -> None:
-        descriptor = netns.open_path(path)
-        try:
+        with contextlib.ExitStack() as stack:
+            descriptor = netns.open_path(path)
+            stack.callback(os.close, descriptor)
             if netns.inode(descriptor) != inode:
                 raise LinkFailed(f"it is not at {path}", path=path)
-            with contextlib.closing(self._envoy.visit(descriptor, Netlink)) as channel:
-                self._note(everything(channel), inode)
-        except OSError as error:
-            raise LinkFailed(f"no socket there: {error.strerror}", errno=error.errno) from error
-        finally:
-            os.close(descriptor)
+            try:
+                with contextlib.closing(self._envoy.visit(descriptor, Netlink)) as channel:
+                    devices = everything(channel)
+            except OSError as error:
+                raise LinkFailed(f"no socket there: {error.strerror}", errno=error.errno) from error
+            self._note(devices, inode)
+            if any(self._worth_holding(inode, device.identity) for device in devices):
+                self._held[inode] = descriptor
+                self._closing.push(stack.pop_all())
 
     # -- by the numbers under which the host's namespace and parking know them; most have been visited already --
 
@@ -131,8 +171,13 @@ class Census:
     def _note(self, devices: t.Iterable[Device], inode: int) -> None:
         for device in devices:
             if device.may_be_a_nic:
-                found = self._sure if device.permanent else self._likely
-                found.setdefault(device.identity, PodPlace(inode, device.name, device.index))
+                place = PodPlace(inode, device.name, device.index)
+                if device.permanent:
+                    self._sure.setdefault(device.identity, place)
+                else:
+                    self._likely.setdefault(device.identity, []).append(place)
+                    if device.announces:
+                        self._placed.add(place)
 
 
 def _blind(what: str, error: LinkFailed) -> LinkFailed:

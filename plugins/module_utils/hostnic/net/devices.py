@@ -43,6 +43,9 @@ Numbers = t.Mapping[str, int]
 # IFLA_XDP_DRV_PROG_ID, SKB, HW ► the flag of <linux/if_link.h> that names the mode
 _XDP_MODES: t.Final = {5: 4, 6: 2, 7: 8}
 
+# where the four bytes of IPV4_DEVCONF_ARP_NOTIFY, which is 22, are among those numbers that start with 1
+_ARP_NOTIFY: t.Final = slice(21 * 4, 22 * 4)
+
 _IFINFO: t.Final = struct.Struct("=BxHiII")
 
 
@@ -51,7 +54,7 @@ class Device:
     """A link in some namespace. `permanent` is empty where the kernel knows none (virtual links).
 
     `below`: the index of the link of the same namespace that this one stands on, or 0. `xdp`: mode flag and program id
-    of each XDP program.
+    of each XDP program. `announces`: its arp_notify, which links have from us when they go into a pod.
     """
 
     index: int
@@ -68,6 +71,7 @@ class Device:
     linkmode: int
     xdp: tuple[tuple[int, int], ...]
     below: int
+    announces: bool
 
     @property
     def identity(self) -> str:
@@ -111,6 +115,7 @@ def parse(body: bytes) -> Device:
             (_XDP_MODES[key], _number(value)) for key, value in attributes(known.get(43, b"")) if key in _XDP_MODES
         ),
         below=0 if 37 in known else _number(known.get(5, b"")),  # IFLA_LINK_NETNSID, IFLA_LINK
+        announces=any(_ipv4_settings(known.get(26, b""))[_ARP_NOTIFY]),  # IFLA_AF_SPEC
     )
 
 
@@ -156,6 +161,12 @@ def standing_on(devices: t.Iterable[Device], device: Device) -> list[Device]:
     A veth's peer looks like one and is none.
     """
     return [other for other in devices if other.below == device.index and other.kind not in _KINDS]
+
+
+def _ipv4_settings(af_spec: bytes) -> bytes:
+    """IFLA_INET_CONF of AF_INET; empty where the link has no IPv4 at all."""
+    inet = next((value for key, value in attributes(af_spec) if key == socket.AF_INET), b"")
+    return next((value for key, value in attributes(inet) if key == 1), b"")
 
 
 def _number(value: bytes) -> int:

@@ -16,21 +16,19 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from ..errors import HostnicError, LinkFailed
-from ..model import Link, PodLink, PodPlace
-from . import forget, gateway, netns, requests, sysctl
+from ..model import Link, Placed, PodLink, PodPlace, PodState
+from . import forget, gateway, host_findings, netns, requests, sysctl
 from .addresses import addresses
 from .census import Census, Known
-from .devices import Device, everything, find, find_changed, named
+from .devices import Device, everything, find, named
+from .home import ROUNDS, Home, default_route_mac, refuse_the_hosts_own
 from .netlink import NETFILTER, Netlink, Request, Sockets
 from .parking import Parking
-from .routes import default_route
+from .routes import routes_out_of
 
 log = logging.getLogger("hostnic.net")
 
 PARKING: t.Final = "/run/netns/qingagent"
-
-# the first round usually does; another follows when a container or the kernel has moved or renamed the link meanwhile
-_ROUNDS: t.Final = 4
 
 
 class KernelLinks:
@@ -55,11 +53,14 @@ class KernelLinks:
             self._host = Sockets(self._envoy, self._host_fd)
             self._conntrack = Sockets(self._envoy, self._host_fd, NETFILTER)
             self._parking = Parking(self._envoy, self._parking_fd)
+            self._known = (Known(self._host_fd, self._host), Known(self._parking_fd, self._parking.sockets))
+            self._home = Home(self._host, self._parking)
+            self._findings = netns.Envoy()  # of its own: a program runs there, and others would wait
             undo.pop_all()
 
     def close(self) -> None:
         """Nothing may be called afterwards."""
-        for part in (self._host, self._conntrack, self._parking, self._envoy):
+        for part in (self._host, self._conntrack, self._parking, self._envoy, self._findings):
             part.close()
         os.close(self._host_fd)
         os.close(self._parking_fd)
@@ -75,12 +76,12 @@ class KernelLinks:
         return found
 
     def park(self, mac: str) -> Link:
-        link = self._bring_home(mac, None, "", 0)
+        link = self._home.bring(mac, None, "", 0)
         if link is None:
             raise LinkFailed(f"NIC {mac} has no link on this host", missing=True)
         return link
 
-    def to_pod(self, mac: str, netns: int, pod: PodLink) -> tuple[int, int]:
+    def to_pod(self, mac: str, netns: int, pod: PodLink) -> Placed:
         with self._inside(netns, calm=True) as inside:
             if named(inside, pod.ifname) is not None:
                 raise _name_taken(pod.ifname)
@@ -91,28 +92,57 @@ class KernelLinks:
             # written before the move, so that a wrong value does not cost two moves
             settings = _settings(device.index, pod)
             move = _move_out(device, netns, pod)
+            pci_id = self._parking.pci_id(device)
             try:
                 self._send_out(move, pod.ifname)
-                return self._configure(inside, mac, pod, device.index, settings)
+                arrived = self._configure(inside, mac, pod, device.index, settings)
+                return Placed(arrived.index, arrived.mtu, pci_id)
             except Exception as error:
                 raise self._undone(error, mac, inside, pod.ifname, device.index) from error
 
     def from_pod(self, mac: str, netns: t.Optional[int], ifname: str, ifindex: int) -> bool:
         if netns is None:
-            return self._bring_home(mac, None, ifname, ifindex) is not None
+            return self._home.bring(mac, None, ifname, ifindex) is not None
         with self._inside(netns) as inside:
-            return self._bring_home(mac, inside, ifname, ifindex) is not None
+            return self._home.bring(mac, inside, ifname, ifindex) is not None
+
+    def retrieve(self, mac: str, netns_inode: int = 0, ifindex: int = 0) -> bool:
+        for _round in range(ROUNDS):
+            if self._home.bring(mac, None, "", 0) is not None:
+                return True
+            with Census(self._envoy, self._known) as census:
+                sighting = census.look_for(mac, netns_inode, ifindex, self._parking.knows)
+                if sighting is None:  # it may have come home by itself meanwhile
+                    return self._home.bring(mac, None, "", 0) is not None
+                if sighting.descriptor is None:
+                    raise LinkFailed(
+                        f"NIC {mac} is in a network namespace that cannot be opened: no process, thread or mount has it"
+                    )
+                with self._inside(sighting.descriptor) as inside:
+                    if self._home.bring(mac, inside, sighting.place.ifname, sighting.place.ifindex) is not None:
+                        return True
+        raise LinkFailed(f"cannot bring NIC {mac} into the parking namespace: it moves from one namespace to the next")
 
     def in_pod(self, mac: str, netns: int, ifname: str) -> bool:
         with self._inside(netns) as inside:
             device = named(inside, ifname)
         return device is not None and device.name == ifname and find([device], mac) is device
 
+    def look(self, netns: int, ifname: str) -> t.Optional[PodState]:
+        with self._inside(netns) as inside:
+            device = named(inside, ifname)
+            if device is None or device.name != ifname:  # an altname of another
+                return None
+            there = tuple(addresses(inside, device.index))
+            out = tuple(routes_out_of(inside, device.index))
+        identity = device.identity if device.may_be_a_nic else ""
+        return PodState(device.mac, identity, device.index, device.up, device.mtu, there, out)
+
     def host_gateway(self, mac: str, name: str, address: str) -> Link:
         self._envoy.visit(self._host_fd, sysctl.forward)
         with self._host.lend() as host:
             device = find(everything(host), mac) or self._unpark(host, mac, name)
-            self._refuse_the_hosts_own(host, device)
+            refuse_the_hosts_own(host, device)
             gateway.rename(host, device, name)
             self._envoy.visit(self._host_fd, lambda: sysctl.gateway_link(name))
             gateway.address(host, device, address)
@@ -124,18 +154,23 @@ class KernelLinks:
         return ready.link("host")
 
     def in_netns(self, macs: t.Collection[str]) -> dict[str, PodPlace]:
-        known = (Known(self._host_fd, self._host), Known(self._parking_fd, self._parking.sockets))
-        return Census(self._envoy, known).places(macs)
+        return Census(self._envoy, self._known).places(macs)
 
     def default_route_link(self) -> t.Optional[str]:
         with self._host.lend() as host:
-            return self._default_route_mac(host)
+            return default_route_mac(host)
 
     def address_of(self, name: str) -> str:
         with self._host.lend() as host:
             device = named(host, name)
             first = addresses(host, device.index)[:1] if device is not None else []
         return first[0].partition("/")[0] if first else ""
+
+    def host_findings(self, iface: str) -> t.Sequence[str]:
+        seen = self._findings.visit(self._host_fd, lambda: host_findings.look(iface))
+        for sentence in seen.unchecked:
+            log.debug("not looked at: %s", sentence)
+        return seen.found
 
     def flush(self, address: str) -> None:
         packed = _packed(address)
@@ -178,64 +213,25 @@ class KernelLinks:
                 raise _name_taken(ifname) from error
             raise
 
-    def _configure(
-        self, inside: Netlink, mac: str, pod: PodLink, index: int, settings: t.Sequence[Request]
-    ) -> tuple[int, int]:
+    def _configure(self, inside: Netlink, mac: str, pod: PodLink, index: int, settings: t.Sequence[Request]) -> Device:
         arrived = named(inside, pod.ifname)
         if arrived is None or arrived.identity != mac:
             raise LinkFailed(f"{pod.ifname} in the pod was taken away while it was configured")
         if arrived.index != index:  # the number was taken in the pod
             settings = _settings(arrived.index, pod)
         inside.send(*settings)
-        return arrived.index, arrived.mtu
+        return arrived
 
     def _undone(self, error: Exception, mac: str, inside: Netlink, ifname: str, index: int) -> HostnicError:
         """What to raise after an ADD that failed: the link is back in parking, or the error says that it is not."""
         first = error if isinstance(error, HostnicError) else LinkFailed(f"{type(error).__name__}: {error}")
         try:
-            if self._bring_home(mac, inside, ifname, index) is not None:
+            if self._home.bring(mac, inside, ifname, index) is not None:
                 return first
             trouble = "its link is nowhere"
         except LinkFailed as second:
             trouble = second.message
         return LinkFailed(f"{first.message}; and NIC {mac} is not back in parking: {trouble}", stranded=True)
-
-    # -- home --------------------------------------------------------------------------------------------------------
-
-    def _bring_home(self, mac: str, inside: t.Optional[Netlink], ifname: str, index: int) -> t.Optional[Link]:
-        """Into parking, down and bare, from wherever it is; None where it is nowhere."""
-        trouble = LinkFailed("")
-        for _round in range(_ROUNDS):
-            try:
-                known = everything(inside) if inside is not None else []
-                if inside is not None and (device := find(known, mac)) is not None:
-                    inside.send(*self._parking.way_here(device, mac, known))
-                if (link := self._settled(mac)) is not None:
-                    return link
-                # the weaker witness, after all places have been searched for the stronger one
-                if inside is None or (device := find_changed(known, index, ifname)) is None:
-                    return None
-                inside.send(*self._parking.way_here(device, mac, known))
-            except LinkFailed as error:
-                if error.details.get("protected"):
-                    raise
-                log.debug("NIC %s did not come home at once: %s", mac, error)
-                trouble = error
-        raise LinkFailed(f"cannot bring NIC {mac} into the parking namespace: {trouble}", **trouble.details)
-
-    def _settled(self, mac: str) -> t.Optional[Link]:
-        """From parking or the host; None where it is in neither."""
-        with self._parking.sockets.lend() as channel:
-            if (device := self._parking.find(channel, mac)) is not None:
-                return self._parking.tidied(channel, device, mac)
-        with self._host.lend() as host:
-            if (device := find(everything(host), mac)) is None:
-                return None
-            self._refuse_the_hosts_own(host, device)
-            host.send(*self._parking.way_here(device, mac))
-        with self._parking.sockets.lend() as channel:
-            device = self._parking.find(channel, mac)
-            return self._parking.tidied(channel, device, mac) if device is not None else None
 
     # -- the host ----------------------------------------------------------------------------------------------------
 
@@ -250,20 +246,6 @@ class KernelLinks:
         if device is None:
             raise LinkFailed(f"gateway NIC {mac} was taken away while it was moved")
         return device
-
-    def _default_route_mac(self, host: Netlink) -> t.Optional[str]:
-        route = default_route(host)
-        if route is None:
-            return None
-        return next((device.identity for device in everything(host) if device.index == route.index), None)
-
-    def _refuse_the_hosts_own(self, host: Netlink, device: Device) -> None:
-        """The last line of defence; the pool never asks for it."""
-        if device.identity == self._default_route_mac(host):
-            raise LinkFailed(
-                f"{device.name} ({device.identity}) carries the host's default route and is never touched",
-                protected=True,
-            )
 
 
 def _move_out(device: Device, descriptor: int, pod: PodLink) -> Request:

@@ -8,7 +8,7 @@ import typing as t
 
 from ..errors import LinkFailed
 from ..model import Link
-from . import pristine, programs, requests, sysctl
+from . import pci, pristine, programs, requests, sysctl
 from .devices import Device, everything, find, named, standing_on
 from .netlink import Netlink, Request, Sockets
 from .netns import Envoy
@@ -38,11 +38,13 @@ class Parking:
         except LinkFailed as error:
             # parked links are down, which keeps addresses off them too
             log.warning("parked NICs may get IPv6 addresses: %s", error)
+        self._pci = pci.Addresses(envoy, descriptor)
 
     def close(self) -> None:
         """Nothing may be called afterwards."""
         self.sockets.close()
         self._sweeper.close()
+        self._pci.close()
 
     def find(self, channel: Netlink, mac: str) -> t.Optional[Device]:
         """By its name first: that reads one link, not all."""
@@ -52,6 +54,14 @@ class Parking:
         if device is not None:
             self._records.remember(channel, mac, device)
         return device
+
+    def knows(self, mac: str) -> bool:
+        """Whether a NIC of this MAC has ever been here, the oldest forgotten."""
+        return bool(self._records.of(mac))
+
+    def pci_id(self, device: Device) -> str:
+        """Of a link that lies here; "" where it is no PCI device."""
+        return self._pci.of(device.index, device.name)
 
     def way_here(self, device: Device, mac: str, in_pod: t.Iterable[Device] = ()) -> list[Request]:
         """To be sent in the namespace where the link is now; the rest is tidied here, where nobody interferes.
@@ -80,4 +90,5 @@ class Parking:
         changes = pristine.repairs(device, mac, parking_name(mac), numbers)
         if changes:
             channel.send(*changes)
+        self._pci.of(device.index, parking_name(mac))  # asked now, so that no ADD has to
         return Link(mac, parking_name(mac), device.index, "parking", False, numbers.get("IFLA_MTU", device.mtu))
