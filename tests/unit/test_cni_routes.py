@@ -3,6 +3,10 @@
 
 from __future__ import annotations
 
+import re
+from itertools import product
+from pathlib import Path
+
 import pytest
 
 from hostnic.cni import routes
@@ -42,6 +46,27 @@ def conf(*pairs: tuple[str, str], gateway: bool = False, default: str = "router"
 def test_what_the_pod_gets(config: NetConf, by_host: bool, expected: list[Route]) -> None:
     assert routes.needs_gateway(config) is by_host
     assert list(routes.of_pod(config, VXNET, GATEWAY_ADDRESS if by_host else "", HOST_ADDRESS)) == expected
+
+
+DOCUMENT = Path(__file__).parents[2] / "docs" / "cni.md"
+ROW = re.compile(r"^\| (true|false) \| (router|gateway|none) \| (.+?) \| (.*?) ?\| (.+?) \| (.*?) ?\|$", re.MULTILINE)
+GIVEN = {"absent": "", "0.0.0.0": "0.0.0.0", "an address": "172.16.1.9"}
+BY = {"router": ROUTER, "gateway": GATEWAY_ADDRESS, "the address": "172.16.1.9"}
+ROWS = ROW.findall(DOCUMENT.read_text(encoding="utf-8"))
+
+
+def test_the_page_has_a_row_for_each_combination() -> None:
+    every = product(("false", "true"), ("router", "gateway", "none"), GIVEN)
+    assert sorted(row[:3] for row in ROWS) == sorted(every)
+
+
+@pytest.mark.parametrize("row", ROWS, ids=[" ".join(row[:3]) for row in ROWS])
+def test_a_pod_gets_what_the_page_says(row: tuple[str, ...]) -> None:
+    is_gateway, default, gw, default_by, route_by, host_by = row
+    config = conf((SERVICES, GIVEN[gw]), gateway=is_gateway == "true", default=default)
+    expected = {"0.0.0.0/0": default_by, SERVICES: route_by, f"{HOST_ADDRESS}/32": host_by}
+    found = routes.of_pod(config, VXNET, GATEWAY_ADDRESS if routes.needs_gateway(config) else "", HOST_ADDRESS)
+    assert {route.dst: route.via for route in found} == {dst: BY[by] for dst, by in expected.items() if by}
 
 
 @pytest.mark.parametrize("host", ["", "172.16.1.31"], ids=["unknown", "in the pod's vxnet"])

@@ -166,17 +166,36 @@ def test_the_access_file_is_quoted(tmp_path: Path) -> None:
             {"defaultRoute": "gateway", "isGateway": True},
             ["portmap", "tuning"],
         ),
+        (
+            {
+                "qingcni_vxnets": ["vxnet-a"],
+                "qingcni_policy": "Random",
+                "qingcni_keep_address": "1h",
+                "qingcni_log_level": "debug",
+                "qingcni_default_route": "none",
+            },
+            {
+                "vxnets": ["vxnet-a"],
+                "policy": "Random",
+                "keepAddress": "1h",
+                "logLevel": "debug",
+                "defaultRoute": "none",
+            },
+            ["portmap"],
+        ),
         ({"qingagent_bindaddr": "127.0.0.1:4"}, {"args": {"BindAddr": "127.0.0.1:4"}}, ["portmap"]),
     ],
 )
 def test_the_plugin_accepts_the_configuration_that_the_role_writes(
     tmp_path: Path, given: dict[str, t.Any], first: dict[str, t.Any], others: list[str]
 ) -> None:
-    from plugins.module_utils.hostnic.cni import netconf
+    from plugins.module_utils.hostnic.cni import keys, netconf, wishes
 
     written = rendered("qingcni", given, "{{ _qingcni_conflist | to_nice_json }}", tmp_path)
     assert (written["cniVersion"], written["name"]) == ("1.0.0", "qingcloud")
     plugin, *rest = written["plugins"]
     assert {key: plugin[key] for key in first} == first
     assert [item["type"] for item in rest] == others
+    assert plugin["capabilities"] == dict.fromkeys(wishes.CAPABILITIES, True)
+    assert keys.unknown(plugin) == []
     netconf.parse({**plugin, "name": written["name"]}, given.get("qingagent_bindaddr", Settings().bindaddr))
