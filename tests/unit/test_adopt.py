@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 
 from hostnic.cni.netconf import NetConf
+from hostnic.cni.netns import Netns
 from hostnic.cni.skel import Invocation
 from hostnic.cni.spec import Attached
-from hostnic.cni.verbs import Netns, Verbs, Wait
+from hostnic.cni.verbs import Verbs, Wait
 from hostnic.errors import LinkFailed, PoolEmpty
 from hostnic.model import GATEWAY, LeaseKey, Nic, PodPlace
 from hostnic.states import State

@@ -10,9 +10,10 @@ import pytest
 from hostnic import wire
 from hostnic.cni import spec
 from hostnic.cni.netconf import ConfRoute, NetConf
+from hostnic.cni.netns import Netns
 from hostnic.cni.skel import Invocation
 from hostnic.cni.spec import CniError
-from hostnic.cni.verbs import Host, Netns, Verbs, Wait
+from hostnic.cni.verbs import Host, Verbs, Wait
 from hostnic.cni.wishes import Wishes
 from hostnic.errors import InvalidConfig, LinkFailed, PoolEmpty, VxnetFull
 from hostnic.model import Fixed, LeaseKey

@@ -10,9 +10,10 @@ import pytest
 from hostnic import wire
 from hostnic.cni.locks import HungUp
 from hostnic.cni.netconf import ConfRoute, NetConf
+from hostnic.cni.netns import Netns
 from hostnic.cni.skel import Invocation
 from hostnic.cni.spec import HELD_ELSEWHERE, Attached, CniError
-from hostnic.cni.verbs import Netns, Verbs, Wait
+from hostnic.cni.verbs import Verbs, Wait
 from hostnic.errors import HostnicError, LinkFailed, NotFound, PoolEmpty, Timeout
 from hostnic.model import Lease, LeaseKey, PodLink, Route
 from hostnic.states import State

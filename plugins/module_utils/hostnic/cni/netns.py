@@ -6,6 +6,7 @@ from __future__ import annotations
 import fcntl
 import os
 import typing as t
+from dataclasses import dataclass
 from pathlib import Path
 
 from . import spec
@@ -16,6 +17,14 @@ _NS_GET_NSTYPE: t.Final = 0xB703
 _CLONE_NEWNET: t.Final = 0x40000000
 
 Identity = tuple[int, int]  # device and inode
+
+
+@dataclass(frozen=True)
+class Netns:
+    """A pod's network namespace: an open descriptor and its inode."""
+
+    descriptor: int
+    inode: int
 
 
 def own() -> Identity:

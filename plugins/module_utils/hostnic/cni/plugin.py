@@ -12,10 +12,11 @@ from ..ports import Clock
 from ..wire import Answer, Request
 from . import keys, loglevel, netconf, netns, skel, spec
 from .locks import HungUp, go_on
+from .netns import Netns
 from .ports import Cancelled
 from .skel import Invocation
 from .spec import CniError
-from .verbs import Netns, Verbs, Wait
+from .verbs import Verbs, Wait
 
 log = logging.getLogger("hostnic.cni")
 

@@ -15,9 +15,11 @@ from ..model import Fixed, KnownVxnet, Lease, LeaseKey, Nic, Placed, PodLink, Ro
 from ..ports import Clock
 from ..states import State
 from . import routes, spec
+from .attempt import Attempt
 from .check import Expected, differences
 from .locks import HungUp, KeyedLocks, Turnstile, go_on
 from .netconf import NetConf
+from .netns import Netns
 from .ports import Cancelled, NicPool, PodLinks
 from .skel import Invocation
 from .spec import Attached, CniError
@@ -34,14 +36,6 @@ class Wait:
 
     deadline: float
     cancelled: Cancelled
-
-
-@dataclass(frozen=True)
-class Netns:
-    """A pod's network namespace: an open descriptor and its inode."""
-
-    descriptor: int
-    inode: int
 
 
 @dataclass(frozen=True)
@@ -89,7 +83,7 @@ class Verbs:
             fixed = self._fixed(call, conf)
             vxnets = self._vxnets(call.network, conf)
             nic, _ = self._pool.acquire(call.key, call.args, wait.deadline, wait.cancelled, vxnets, fixed)
-            attempt = _Attempt(self._pool, self._links, call.key, nic, netns)
+            attempt = Attempt(self._pool, self._links, call.key, nic, netns)
             try:
                 vxnet, pod_routes = self._layout(nic, conf, wait)
                 self._pool.masquerade(call.network, nic.vxnet_id, conf.ip_masq)
@@ -288,44 +282,6 @@ class Verbs:
         if not name:  # nobody can come back as this container
             return Fixed(address, call.container_id)
         return Fixed(address, f"{call.args.get('K8S_POD_NAMESPACE', '')}/{name}", conf.keep)
-
-
-class _Attempt:
-    """A reserved NIC on its way into a pod: knows how far it came, hence what to undo."""
-
-    def __init__(self, pool: NicPool, links: PodLinks, key: LeaseKey, nic: Nic, netns: Netns) -> None:
-        self._pool = pool
-        self._links = links
-        self._key = key
-        self._nic = nic
-        self._netns = netns
-        self._touched = False  # the pod may have seen it
-        self._ifindex = 0
-
-    def move(self, pod: PodLink) -> Placed:
-        self._touched = True
-        placed = self._links.to_pod(self._nic.nic_id, self._netns.descriptor, pod)
-        self._ifindex = placed.ifindex
-        return placed
-
-    def commit(self) -> None:
-        self._pool.commit(self._key, self._netns.inode, self._ifindex)
-
-    def undo(self) -> None:
-        """Never raises: what cannot be undone keeps its reservation for the DEL that follows a failed ADD."""
-        try:
-            back = True
-            if self._touched:
-                # an error of `to_pod` does not always tell where the link is
-                back = self._links.from_pod(self._nic.nic_id, self._netns.descriptor, self._key.ifname, self._ifindex)
-            if back:
-                self._pool.abort(self._key, touched_pod=self._touched)
-            else:
-                self._pool.release(self._key, returned=False)
-        except HostnicError as trouble:
-            log.error("%s: undoing a failed ADD of %s failed too: %s", self._key, self._nic.nic_id, trouble)
-        except Exception:
-            log.exception("%s: undoing a failed ADD of %s failed too", self._key, self._nic.nic_id)
 
 
 def _address(nic: Nic, vxnet: KnownVxnet) -> str:

@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What people ask the agent, over the real socket, and through the command."""
+
+from __future__ import annotations
+
+import json
+import os
+import typing as t
+from pathlib import Path
+
+import pytest
+
+from hostnic import wire
+from hostnic.agent import cli, questions
+from hostnic.agent.server import Server, listen_at
+from hostnic.errors import HostnicError
+from hostnic.states import State
+from tests.support.node import Node
+
+
+class Asked:
+    """An agent's socket in front of a node's pool."""
+
+    def __init__(self, node: Node, socket: str) -> None:
+        self.node = node
+        self.socket = socket
+
+    def keep(self, address: str = "172.16.1.9") -> None:
+        nic = self.node.engine.table.nics(State.READY)[0]
+        table = self.node.engine.table
+        reserved = table.move(nic, State.RESERVED, private_ip=address, workload="prod/db-0", keep=600.0)
+        table.move(reserved, State.HELD)
+
+
+@pytest.fixture
+def asked(tmp_path: Path) -> t.Iterator[Asked]:
+    with Node(tmp_path) as node:
+        node.run(10)
+        path = str(tmp_path / "sock")
+        handlers = questions.handlers(node.engine)
+        server = Server(listen_at(path), handlers, node.pool.poke, allowed_uid=os.getuid())
+        server.start()
+        yield Asked(node, path)
+        server.stop(5)
+
+
+def test_a_kept_address_is_released_and_its_nic_rests(asked: Asked, capsys: pytest.CaptureFixture[str]) -> None:
+    asked.keep()
+    assert cli.main(["release", "--socket", asked.socket, "172.16.1.9"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"released": "172.16.1.9"}
+    (nic,) = asked.node.engine.table.nics(State.QUARANTINE)
+    assert (nic.private_ip, nic.workload) == ("172.16.1.9", "")
+
+
+def test_an_address_that_is_not_kept_is_told_with_those_that_are(
+    asked: Asked, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked.keep()
+    assert cli.main(["release", "--socket", asked.socket, "172.16.1.10"]) == 1
+    assert capsys.readouterr().err == (
+        "qingagent: this node keeps no address 172.16.1.10 for a workload: it keeps 172.16.1.9\n"
+    )
+    assert len(asked.node.engine.table.nics(State.HELD)) == 1
+
+
+@pytest.mark.parametrize("params", [{}, {"address": 7}, {"address": None}])
+def test_a_release_of_what_is_no_address_releases_nothing(asked: Asked, params: dict[str, t.Any]) -> None:
+    asked.keep()
+    with pytest.raises(HostnicError, match="keeps no address"):
+        wire.ask(asked.socket, "release", params)
+    assert len(asked.node.engine.table.nics(State.HELD)) == 1
+
+
+@pytest.mark.parametrize("question", ["ping", "pool", "leases", "explain"])
+def test_every_question_is_answered_with_json(asked: Asked, question: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main([question, "--socket", asked.socket]) == 0
+    assert json.loads(capsys.readouterr().out) is not None
