@@ -10,6 +10,7 @@ import pytest
 
 from tests.e2e.cluster import Cluster
 from tests.lab.lab import Node
+from tests.lab.wait import until
 
 SERVICES = "10.96.0.0/12"
 NETCONF = {
@@ -84,6 +85,15 @@ def test_a_service_address_is_answered_by_its_endpoint_on_another_node(
         assert "masquerade" in node.run(["nft", "list table ip qingcni"]).stdout
     finally:
         node.run(["nft", "delete table ip e2e"])
+
+
+def test_rules_that_somebody_flushes_away_come_back(cluster: Cluster, pod: tuple[Node, t.Any]) -> None:
+    """As a restart of nftables.service does."""
+    node, _ = pod
+    before = node.run(["nft", "--stateless", "list", "table", "ip", "qingcni"]).stdout
+    node.run(["nft", "delete", "table", "ip", "qingcni"])
+    seen = lambda: node.run(["nft", "--stateless", "list", "table", "ip", "qingcni"], check=False).stdout  # noqa: E731
+    until(lambda: seen() == before, 20, "the agent's nftables table")
 
 
 def test_the_cloud_lets_the_gateway_send_for_others(cluster: Cluster, pod: tuple[Node, t.Any]) -> None:

@@ -8,11 +8,15 @@ import os
 import shutil
 import subprocess
 import typing as t
+from contextlib import closing
 
 import pytest
 
 from hostnic.errors import LinkFailed
-from hostnic.net.nft import NftTable, Ruleset
+from hostnic.net import netns
+from hostnic.net.netlink import NETFILTER, Netlink
+from hostnic.net.nft import Ruleset
+from hostnic.net.nft_table import Identity, NftTable, identity
 from tests.kernel.net_world import World
 
 pytestmark = [
@@ -46,6 +50,11 @@ class Nft:
         command = ["ip", "netns", "exec", self.world.host, "nft", *arguments]
         return subprocess.run(command, input=script, capture_output=True, text=True, check=False)
 
+    def look(self) -> Identity:
+        """As the agent in the world's host would."""
+        with closing(netns.once(f"/run/netns/{self.world.host}", lambda: Netlink(NETFILTER))) as channel:
+            return identity(channel)
+
     def tables(self) -> list[str]:
         return self.run("list", "tables").stdout.split("\n")[:-1]
 
@@ -67,9 +76,9 @@ class Nft:
 )
 def test_nft_takes_every_shape_twice_in_a_row(world: World, rules: Ruleset) -> None:
     nft = Nft(world)
-    assert NftTable(nft).apply(rules)
+    assert NftTable(nft, nft.look).apply(rules)
     once = nft.ruleset()
-    assert NftTable(nft).apply(rules), "another process knows nothing and applies again"
+    assert NftTable(nft, nft.look).apply(rules), "another process knows nothing and applies again"
     assert nft.ruleset() == once
     assert nft.tables() == ["table ip qingcni"]
 
@@ -77,7 +86,7 @@ def test_nft_takes_every_shape_twice_in_a_row(world: World, rules: Ruleset) -> N
 def test_the_same_is_not_applied_again_and_other_tables_stay(world: World) -> None:
     nft = Nft(world)
     nft.run("-f", "-", script="table ip kube { chain c { counter accept; }; }")
-    table = NftTable(nft)
+    table = NftTable(nft, nft.look)
     assert table.apply(RULES) and not table.apply(RULES)
     assert nft.runs == 1
     assert table.apply(Ruleset(("172.16.9.0/24",)))
@@ -91,17 +100,49 @@ def test_the_same_is_not_applied_again_and_other_tables_stay(world: World) -> No
 
 def test_a_table_that_was_flushed_away_comes_back(world: World) -> None:
     nft = Nft(world)
-    table = NftTable(nft)
+    table = NftTable(nft, nft.look)
     table.apply(RULES)
-    assert table.present() and not table.apply(RULES)
+    before = nft.ruleset()
+    assert not table.apply(RULES)
     nft.run("flush", "ruleset")
-    assert not table.present() and table.apply(RULES)
-    assert nft.tables() == ["table ip qingcni"]
+    assert table.apply(RULES) and not table.apply(RULES)
+    assert nft.ruleset() == before
+
+
+@pytest.mark.parametrize(
+    "change",
+    ["delete chain ip qingcni output", "add chain ip qingcni more", "add set ip qingcni more { type mark; }"],
+)
+def test_a_table_that_somebody_has_changed_is_replaced(world: World, change: str) -> None:
+    nft = Nft(world)
+    table = NftTable(nft, nft.look)
+    table.apply(RULES)
+    before = nft.ruleset()
+    assert nft.run(*change.split(" ", 4)).returncode == 0
+    assert nft.ruleset() != before
+    assert table.apply(RULES)
+    assert nft.ruleset() == before
+
+
+def test_a_table_of_the_same_name_that_is_another_is_replaced(world: World) -> None:
+    nft = Nft(world)
+    table = NftTable(nft, nft.look)
+    table.apply(RULES)
+    NftTable(nft, nft.look).apply(Ruleset(("10.0.0.0/8",)))
+    assert table.apply(RULES)
+
+
+def test_other_tables_do_not_matter(world: World) -> None:
+    nft = Nft(world)
+    table = NftTable(nft, nft.look)
+    table.apply(RULES)
+    nft.run("add", "table", "ip", "kube-proxy")
+    assert not table.apply(RULES)
 
 
 def test_a_table_that_nft_refuses_leaves_the_old_one(world: World) -> None:
     nft = Nft(world)
-    table = NftTable(nft)
+    table = NftTable(nft, nft.look)
     table.apply(RULES)
     before = nft.ruleset()
 

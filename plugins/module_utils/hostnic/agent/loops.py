@@ -14,6 +14,7 @@ from ..reconcile import COALESCE
 log = logging.getLogger("hostnic.agent")
 
 LOOK_AGAIN: t.Final = 1.0  # s
+KEEP: t.Final = 2.0  # s between looks at our rules
 PAUSE_AFTER_DEFECT: t.Final = 30.0  # s
 
 
@@ -46,6 +47,21 @@ def clean_rested(engine: Engine, stop: threading.Event) -> None:
             log.exception("a defect in the cleaning of addresses")
         if engine.pool.uncleaned():  # the kernel refuses
             stop.wait(LOOK_AGAIN)
+
+
+def keep_network(apply: t.Callable[[], None], stop: threading.Event) -> None:
+    """Somebody else may flush our rules away at any time, and services stop without them."""
+    pause = KEEP
+    while not stop.wait(pause):
+        pause = KEEP
+        try:
+            apply()
+        except HostnicError as error:
+            log.warning("%s", error.message)
+            pause = PAUSE_AFTER_DEFECT
+        except Exception:
+            log.exception("a defect in the host's network")
+            pause = PAUSE_AFTER_DEFECT
 
 
 def follow_links(engine: Engine) -> t.Callable[[t.Optional[str]], None]:

@@ -6,14 +6,15 @@ from __future__ import annotations
 from ..config import Settings
 from ..model import gateway_link
 from ..net import replies, sysctl
-from ..net.nft import NftTable, Ruleset
+from ..net.nft import Ruleset
+from ..net.nft_table import NftTable
 from ..pool import Pool
 from ..states import State
 from ..table import Table
 
 
 class HostNetwork:
-    """Applied at start, before the first ADD, and after each round; the table is never absent in between."""
+    """Applied at start, before the first ADD, after each round and every few seconds. Any thread may call."""
 
     def __init__(self, settings: Settings, table: Table, pool: Pool) -> None:
         self._settings = settings

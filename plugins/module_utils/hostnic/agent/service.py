@@ -84,6 +84,7 @@ def run(
         threading.Thread(target=loops.reconcile, args=(engine, network.apply, stop), name="reconciler", daemon=True),
         threading.Thread(target=loops.clean_rested, args=(engine, stop), name="cleaner", daemon=True),
         threading.Thread(target=spool.watch, args=(stop,), name="spool", daemon=True),
+        threading.Thread(target=loops.keep_network, args=(network.apply, stop), name="network", daemon=True),
     ]
     monitor.start()
     for thread in threads:

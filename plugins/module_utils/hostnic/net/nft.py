@@ -8,7 +8,6 @@ never absent in between: NAT is decided on a connection's first packet.
 from __future__ import annotations
 
 import ipaddress
-import logging
 import re
 import subprocess
 import typing as t
@@ -16,9 +15,8 @@ from dataclasses import dataclass
 
 from ..errors import InvalidConfig, LinkFailed
 
-log = logging.getLogger("hostnic.net")
-
-_TABLE: t.Final = "ip qingcni"
+NAME: t.Final = "qingcni"
+_TABLE: t.Final = f"ip {NAME}"
 # within quotes; a name may hold nearly anything else
 _NAME: t.Final = re.compile(r"[A-Za-z0-9_.@+-]{1,15}")
 _TIMEOUT: t.Final = 30.0
@@ -109,38 +107,6 @@ def run_nft(script: str) -> None:
         raise LinkFailed(f"nft gave no answer within {_TIMEOUT:.0f} s") from error
     if done.returncode != 0:
         raise LinkFailed(f"nft refused the table {_TABLE}: {done.stderr.strip()[:500]}")
-
-
-class NftTable:
-    """Keeps the table as it should be: at start, on change, and never in the way of a pod."""
-
-    def __init__(self, run: Runner = run_nft) -> None:
-        self._run = run
-        self._applied: t.Optional[str] = None
-
-    def apply(self, rules: Ruleset) -> bool:
-        """Whether the table was replaced: not where this object has applied the same before."""
-        text = rules.text()
-        if text == self._applied:
-            return False
-        self._run(text)
-        self._applied = text
-        log.info("nftables table %s replaced, gateways: %s", _TABLE, ", ".join(rules.gateways) or "none")
-        return True
-
-    def present(self) -> bool:
-        """Whether the table is there; where someone has flushed it away, the next `apply` brings it back."""
-        try:
-            self._run(f"list table {_TABLE}\n")
-        except LinkFailed:
-            self._applied = None
-            return False
-        return True
-
-    def delete(self) -> None:
-        """Also where it is not there."""
-        self._run(f"table {_TABLE}\ndelete table {_TABLE}\n")
-        self._applied = None
 
 
 def _set(name: str, of: str, elements: t.Sequence[str]) -> t.Iterator[str]:
