@@ -90,10 +90,13 @@ def test_a_service_address_is_answered_by_its_endpoint_on_another_node(
 def test_rules_that_somebody_flushes_away_come_back(cluster: Cluster, pod: tuple[Node, t.Any]) -> None:
     """As a restart of nftables.service does."""
     node, _ = pod
-    before = node.run(["nft", "--stateless", "list", "table", "ip", "qingcni"]).stdout
+
+    def shown() -> str:
+        return node.run(["nft", "--stateless", "list", "table", "ip", "qingcni"], check=False).stdout
+
+    before = shown()
     node.run(["nft", "delete", "table", "ip", "qingcni"])
-    seen = lambda: node.run(["nft", "--stateless", "list", "table", "ip", "qingcni"], check=False).stdout  # noqa: E731
-    until(lambda: seen() == before, 20, "the agent's nftables table")
+    until(lambda: shown() == before, 20, "the agent's nftables table")
 
 
 def test_the_cloud_lets_the_gateway_send_for_others(cluster: Cluster, pod: tuple[Node, t.Any]) -> None:
