@@ -145,3 +145,13 @@ def test_a_gateway_out_of_parking_whose_name_is_taken_is_told_and_stands_once_th
             world.links.host_gateway(mac, "qg52549e000001", "172.16.1.11/24")
     ip("-n", world.host, "link", "del", "qg52549e000001")
     assert world.links.host_gateway(mac, "qg52549e000001", "172.16.1.11/24").up
+
+
+def test_a_gateway_that_could_not_be_moved_at_all_is_told_and_stays_parked(world: World) -> None:
+    mac = world.nic()
+    world.links.park(mac)
+    for name in (NAME, "qg52549e000001"):
+        take(world.host, name, "name")
+    with pytest.raises(LinkFailed, match="cannot bring gateway NIC .* into the host's namespace .*File exists"):
+        world.links.host_gateway(mac, "qg52549e000001", "172.16.1.11/24")
+    assert is_parked(world, mac)
