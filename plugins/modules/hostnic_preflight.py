@@ -15,6 +15,8 @@ author:
 description:
   - Checks the settings, the host's own link, the instance id, the access key, the zone and the vxnets, from the node
     and with the code that the agent will use. Fails with all problems at once, each a sentence that says what to do.
+  - Warns of what on the host makes services fail for its pods, that is, chains that drop forwarded packets by policy
+    and a strict source check (C(rp_filter)) of the host's own link.
   - Changes nothing, on the node or in the cloud.
 extends_documentation_fragment:
   - qingcloud.cni._attributes
@@ -101,6 +103,10 @@ from ansible.module_utils.basic import AnsibleModule
 from ..module_utils._ansible.host import check_host, systemctl_of
 from ..module_utils.hostnic.errors import HostnicError
 
+if t.TYPE_CHECKING:
+    from ..module_utils._ansible.preflight import Report
+    from ..module_utils.hostnic.config import Settings
+
 # Seconds for repeated calls: someone waits, and an API that does not answer now is what they want to hear of.
 PATIENCE = 8.0
 
@@ -130,7 +136,6 @@ def examine(module: AnsibleModule) -> dict[str, t.Any]:
         sys.path.insert(0, deps)
     from ..module_utils._ansible import preflight
     from ..module_utils.hostnic import config
-    from ..module_utils.hostnic.cloud import build, credentials
 
     report = preflight.Report()
     host = preflight.Host()
@@ -141,21 +146,32 @@ def examine(module: AnsibleModule) -> dict[str, t.Any]:
         return result
     settings, origins = loaded
     preflight.check_iface(settings.iface, host, report)
-    if not deps or not Path(deps).is_dir():
+    preflight.check_network(settings.iface, module.get_bin_path("nft"), report)
+    if deps and Path(deps).is_dir():
+        ask_cloud(module, settings, origins, result, report)
+    else:
         report.unchecked.append(
             "access key, zone, instance and vxnets: the cloud is asked with packages that check mode does not lay down"
         )
-        return result
+    for warning in report.warnings:
+        module.warn(warning)
+    return result
+
+
+def ask_cloud(
+    module: AnsibleModule, settings: Settings, origins: dict[str, str], result: dict[str, t.Any], report: Report
+) -> None:
+    """With the access file that is there or is about to be written."""
+    from ..module_utils._ansible import preflight
+    from ..module_utils.hostnic.cloud import build, credentials
+
     given = overrides(module)
     path = settings.access_file if given is None else f"{settings.access_file} (to be written)"
     access = report.attempt(lambda: credentials.read_access(path, given))
     if access is not None and result["instance_id"]:
         result["zone"] = build.zone_of(settings, access, origins)
         cloud = build.connect(replace(settings, access_file=path), origins=origins, overrides=given, patience=PATIENCE)
-        preflight.check_cloud(cloud, result["instance_id"], result["zone"], settings.vxnet, host, report)
-    for warning in report.warnings:
-        module.warn(warning)
-    return result
+        preflight.check_cloud(cloud, result["instance_id"], result["zone"], settings.vxnet, preflight.Host(), report)
 
 
 def main() -> None:

@@ -3,7 +3,11 @@
 
 from __future__ import annotations
 
+import ctypes
+import fcntl
 import os
+import socket
+import struct
 import threading
 import typing as t
 from concurrent.futures import ThreadPoolExecutor
@@ -13,6 +17,7 @@ import pytest
 
 from hostnic.errors import LinkFailed
 from hostnic.model import Placed, PodLink, Route
+from hostnic.net import pci
 from tests.kernel.net_world import World, announcements, ip
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
@@ -49,6 +54,38 @@ def test_address_mask_routes_and_flags_are_exact(world: World) -> None:
     ]
     assert world.places(mac, pod) == [(pod, "eth0")]
     assert world.links.in_pod(mac, descriptor, "eth0")
+
+
+def test_a_nic_on_pci_is_asked_for_its_address_once_when_it_is_parked(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A veth has none, so the kernel's answer for a virtio NIC stands in, by whatever name the link is asked."""
+    asked = []
+
+    def answer(_socket: socket.socket, _request: int, ifreq: bytes) -> None:
+        name, pointer = struct.unpack("@16sP16x", ifreq)
+        asked.append(name.rstrip(bytes(1)).decode())
+        ctypes.memmove(pointer + 4 + 3 * 32, b"0000:00:05.0", 12)
+
+    monkeypatch.setattr(fcntl, "ioctl", answer)
+    mac = world.nic()
+    world.links.park(mac)
+    assert asked == ["q52549e000001"]
+    monkeypatch.undo()
+    pod, descriptor = world.pod()
+    for _ in range(2):
+        placed = world.links.to_pod(mac, descriptor, POD)
+        assert placed.pci_id == "0000:00:05.0"
+        world.links.from_pod(mac, descriptor, "eth0", placed.ifindex)
+
+
+def test_the_address_on_pci_is_asked_for_where_the_link_is(world: World) -> None:
+    world.nic()
+    there = world.within(world.host, lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+    with there, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as here:
+        assert pci.address(there, "ens1") == ""
+        with pytest.raises(OSError, match="No such device"):
+            pci.address(here, "ens1")
 
 
 def test_the_address_is_announced_exactly_once(world: World) -> None:
@@ -192,6 +229,7 @@ def test_only_another_network_namespace_is_a_pod(world: World, tmp_path: Path) -
                 lambda d: world.links.to_pod(mac, d, POD),
                 lambda d: world.links.from_pod(mac, d, "eth0", 1),
                 lambda d: world.links.in_pod(mac, d, "eth0"),
+                lambda d: world.links.look(d, "eth0"),
             ):
                 with pytest.raises(LinkFailed, match=says):
                     call(descriptor)

@@ -11,11 +11,18 @@ from pathlib import Path
 CLONE = Path(__file__).resolve().parents[2]
 
 
-def ansible(*words: str) -> str:
+def ansible(*words: str, within: tuple[str, ...] = ()) -> str:
+    """What it printed. `within`: a command that runs a command, such as `ip netns exec`."""
     program = Path(sys.executable).with_name(words[0])
     environment = {**os.environ, "ANSIBLE_CONFIG": str(CLONE / "ansible.cfg"), "ANSIBLE_LOCALHOST_WARNING": "False"}
     done = subprocess.run(
-        [program, *words[1:]], cwd=CLONE, env=environment, capture_output=True, text=True, check=False, timeout=300
+        [*within, program, *words[1:]],
+        cwd=CLONE,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout

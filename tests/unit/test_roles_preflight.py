@@ -127,6 +127,22 @@ def test_the_hosts_own_link(host: Host) -> None:
     assert iface("ens3", host).problems == ["iface ens3 is no link of this machine"]
 
 
+def test_a_node_without_nft_is_stopped() -> None:
+    without, with_nft = Report(), Report()
+    preflight.check_network("lo", None, without)
+    preflight.check_network("lo", "/usr/sbin/nft", with_nft)
+    assert (
+        without.problems == ["nft is not installed: install the nftables package, the agent makes its rules with it"]
+        and with_nft.problems == []
+    )
+
+
+def test_a_link_that_is_not_there_has_no_source_check_to_look_at() -> None:
+    report = Report()
+    preflight.check_network("nosuch", "/usr/sbin/nft", report)
+    assert report.problems == [] and "net/ipv4/conf/nosuch/rp_filter" in " ".join(report.unchecked)
+
+
 @pytest.mark.parametrize(
     ("settings", "sentence"),
     [

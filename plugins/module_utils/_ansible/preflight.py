@@ -11,6 +11,7 @@ from pathlib import Path
 from ..hostnic import config
 from ..hostnic.errors import Denied, HostnicError, InvalidConfig, Unreachable
 from ..hostnic.model import Vxnet
+from ..hostnic.net import host_findings
 from ..hostnic.ports import Cloud
 
 _T = t.TypeVar("_T")
@@ -78,6 +79,15 @@ def check_iface(iface: str, host: Host, report: Report) -> None:
         report.problems.append(f"iface {iface} is no link of this machine{hint}")
     elif routed and iface not in routed:
         report.warnings.append(f"the default route goes by {routed[0]}, not by iface {iface}; neither is ever touched")
+
+
+def check_network(iface: str, nft: t.Optional[str], report: Report) -> None:
+    """What makes services fail on this host is a warning, for pods work without. `nft`: where it is installed."""
+    if nft is None:
+        report.problems.append("nft is not installed: install the nftables package, the agent makes its rules with it")
+    seen = host_findings.look(iface)
+    report.warnings.extend(seen.found)
+    report.unchecked.extend(seen.unchecked)
 
 
 def check_cloud(cloud: Cloud, instance_id: str, zone: str, vxnets: t.Sequence[str], host: Host, report: Report) -> None:

@@ -8,7 +8,7 @@ traffic does not.
 from __future__ import annotations
 
 import json
-import logging
+import os
 import subprocess
 import typing as t
 from dataclasses import dataclass, field
@@ -16,8 +16,6 @@ from pathlib import Path
 
 from ..errors import LinkFailed
 from . import sysctl
-
-log = logging.getLogger("hostnic.net")
 
 _OURS: t.Final = ("ip", "qingcni")
 _LEGACY_TABLES: t.Final = Path("/proc/thread-self/net/ip_tables_names")
@@ -37,9 +35,10 @@ class Findings:
 
 
 def run(command: t.Sequence[str]) -> str:
-    """In the calling thread's namespace."""
+    """In the calling thread's namespace; administrators' programs are found whoever calls."""
+    environment = {**os.environ, "PATH": f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin"}
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=_TIMEOUT, check=False)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=_TIMEOUT, check=False, env=environment)
     except subprocess.TimeoutExpired as error:
         raise LinkFailed(f"{command[0]} gave no answer within {_TIMEOUT:.0f} s") from error
     if done.returncode != 0:
@@ -70,7 +69,7 @@ def _nftables(iface: str, run: Runner) -> list[str]:
     try:
         listing = run(("nft", "-j", "list", "chains"))
     except FileNotFoundError:
-        raise LinkFailed("forwarding in nftables: nft is not installed, the agent needs it for services") from None
+        raise LinkFailed("forwarding in nftables: nft is not installed") from None
     return [_dropped(chain, f"nft insert rule {chain}", iface) for chain in dropping_chains(listing)]
 
 
@@ -93,15 +92,19 @@ def dropping_chains(listing: str) -> list[str]:
 
 
 def _legacy_iptables(iface: str, run: Runner, tables: Path) -> list[str]:
-    """Nothing where legacy iptables have no tables, or no program shows them. Needs CAP_NET_RAW for those."""
+    """Asked only where they have tables; needs CAP_NET_RAW then, which the agent's unit has not."""
     try:
-        if "filter" not in tables.read_text(encoding="ascii").split():
-            return []
-        rules = run(("iptables-legacy", "-S", "FORWARD"))
+        names = tables.read_text(encoding="ascii").split()
     except FileNotFoundError:
         return []
     except OSError as error:
         raise LinkFailed(f"forwarding in legacy iptables: {tables}: {error.strerror}") from error
+    if "filter" not in names:
+        return []
+    try:
+        rules = run(("iptables-legacy", "-S", "FORWARD"))
+    except FileNotFoundError:
+        raise LinkFailed("forwarding in legacy iptables: iptables-legacy is not installed") from None
     if not drops_by_policy(rules):
         return []
     return [_dropped("FORWARD of legacy iptables", "iptables-legacy -I FORWARD", iface)]

@@ -241,10 +241,14 @@ class KernelLinks:
             if parked is None:
                 raise LinkFailed(f"gateway NIC {mac} has no link on this host", missing=True)
             purpose = f"bring gateway NIC {mac} into the host's namespace as {name}"
-            channel.send(requests.set_link(parked.index, purpose, netns=self._host_fd, name=name, up=False))
+            trouble = LinkFailed(f"gateway NIC {mac} was taken away while it was moved")
+            try:
+                channel.send(requests.set_link(parked.index, purpose, netns=self._host_fd, name=name, up=False))
+            except LinkFailed as error:  # such as a name that is taken: it may have moved all the same
+                trouble = error
         device = find(everything(host), mac)
         if device is None:
-            raise LinkFailed(f"gateway NIC {mac} was taken away while it was moved")
+            raise trouble
         return device
 
 
