@@ -67,6 +67,18 @@ def test_create_attach_detach_delete(make: Make) -> None:
         cloud.delete_nics(ids(made))
 
 
+@pytest.mark.parametrize("total", ["filtered", "all"])
+def test_jobs_that_are_over_detach_nothing_however_jobs_are_counted(make: Make, total: str) -> None:
+    world = make(total_count=total)
+    cloud = world.client()
+    made = cloud.create_nics("vxnet-a", 2, NAME)
+    cloud.attach_nics(ids(made), HERE)
+    world.emulator.advance(10)
+    assert cloud.being_detached() == frozenset()
+    cloud.detach_nics(ids(made[:1]))
+    assert cloud.being_detached() == {made[0].nic_id}
+
+
 def test_create_with_wanted_addresses(make: Make) -> None:
     cloud = make().client()
     made = cloud.create_nics("vxnet-a", 2, NAME, ["192.168.1.77", "192.168.1.78"])

@@ -34,6 +34,7 @@ class Query(t.Generic[_T]):
     """`rows`: name of the answer's list; `parse`: a row's id and value, None for a row without an id.
 
     `nothing`: parameters that match nothing, which shows what the server counts; None where it counts without doubt.
+    `counted`: an empty page is doubted where rows are counted; not where there is no way to tell what is counted.
     """
 
     action: str
@@ -41,6 +42,7 @@ class Query(t.Generic[_T]):
     parse: t.Callable[[items.Item], Row[_T]]
     params: t.Mapping[str, t.Any] = field(default_factory=dict)
     nothing: t.Optional[t.Mapping[str, t.Any]] = None
+    counted: bool = True
 
 
 @dataclass
@@ -171,7 +173,7 @@ class Pager:
 def _ends(query: Query[_T], offset: int, answer: items.Item) -> bool:
     """Whether the page can be what it seems: it has rows, or there are none to be had."""
     total = items.number(answer, "total_count")
-    return bool(items.rows(answer, query.rows)) or total is None or total <= offset
+    return bool(items.rows(answer, query.rows)) or total is None or total <= offset or not query.counted
 
 
 def _holds(found: t.Mapping[str, t.Any], wanted: t.Collection[str]) -> bool:

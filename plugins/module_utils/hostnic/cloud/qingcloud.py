@@ -49,7 +49,7 @@ def _detached(item: items.Item) -> Row[list[str]]:
 _NICS: t.Final = Query("DescribeNics", "nic_set", _nic, nothing={"nic_name": "qingcni-no-such-nic"})
 _VXNETS: t.Final = Query("DescribeVxnets", "vxnet_set", _vxnet, nothing={"vxnets": ["vxnet-nosuch00"]})
 _JOBS: t.Final = Query("DescribeJobs", "job_set", _status("job_id"), nothing={"jobs": ["j-nosuch00"]})
-_DETACHES: t.Final = Query("DescribeJobs", "job_set", _detached, {"status": ["pending", "working"]}, _JOBS.nothing)
+_DETACHES: t.Final = Query("DescribeJobs", "job_set", _detached, {"status": ["pending", "working"]}, counted=False)
 _ZONES: t.Final = Query("DescribeZones", "zone_set", _status("zone_id"))
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from ..errors import HostnicError, LinkFailed
 from ..model import Link, Placed, PodLink, PodPlace, PodState
-from . import forget, gateway, host_findings, netns, requests, sysctl
+from . import forget, gateway, host_findings, netns, pci, requests, sysctl
 from .addresses import addresses
 from .census import Census, Known
 from .devices import Device, everything, find, named
@@ -136,7 +136,8 @@ class KernelLinks:
             there = tuple(addresses(inside, device.index))
             out = tuple(routes_out_of(inside, device.index))
         identity = device.identity if device.may_be_a_nic else ""
-        return PodState(device.mac, identity, device.index, device.up, device.mtu, there, out)
+        pci_id = self._envoy.visit(netns, lambda: pci.visited(ifname))
+        return PodState(device.mac, identity, device.index, device.up, device.mtu, there, out, pci_id)
 
     def host_gateway(self, mac: str, name: str, address: str) -> Link:
         self._envoy.visit(self._host_fd, sysctl.forward)

@@ -59,6 +59,16 @@ class Addresses:
             return ""
 
 
+def visited(name: str) -> str:
+    """As `Addresses.of`, of a link of the namespace in which this is called."""
+    try:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as control:
+            return address(control, name)
+    except OSError as error:
+        log.debug("no PCI address of %s: %s", name, error)
+        return ""
+
+
 def address(control: socket.socket, name: str) -> str:
     """Of the link of this name in the socket's namespace; "" where it is no PCI device. `OSError` as of an ioctl."""
     buffer = ctypes.create_string_buffer(_DRVINFO.pack(_GDRVINFO, *(b"",) * 6, *(0,) * 5), _DRVINFO.size)
