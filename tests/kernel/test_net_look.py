@@ -47,6 +47,16 @@ def test_a_nic_as_it_was_placed(pod: Pod) -> None:
     assert pod.look() == pod.as_placed
 
 
+def test_routes_that_a_later_plugin_has_moved_into_a_table_of_its_own_are_there(pod: Pod) -> None:
+    """As `sbr` does."""
+    for table in ("100", "70000"):
+        pod.ip("route", "add", "192.168.0.0/16", "via", "172.16.1.9", "table", table)
+    seen = pod.look()
+    assert (
+        seen and [route for route in seen.routes if route not in ROUTES] == [Route("192.168.0.0/16", "172.16.1.9")] * 2
+    )
+
+
 def test_an_interface_that_is_not_there_or_has_the_name_as_an_altname_only(pod: Pod) -> None:
     assert pod.look("eth1") is None
     pod.ip("link", "property", "add", "dev", "eth0", "altname", "eth1")
@@ -68,7 +78,7 @@ def test_each_change_shows_and_nothing_else(pod: Pod) -> None:
     assert pod.look() == replace(now, mac="02:00:00:00:00:99", permanent="02:00:00:00:00:99")
 
 
-def test_routes_of_every_shape_but_those_of_other_links_and_tables(pod: Pod) -> None:
+def test_routes_of_every_shape_but_those_of_other_links(pod: Pod) -> None:
     pod.ip("link", "add", "other", "type", "veth", "peer", "name", "x")
     pod.ip("link", "set", "other", "up")
     pod.ip("addr", "add", "10.2.0.1/24", "dev", "other")
@@ -87,6 +97,7 @@ def test_routes_of_every_shape_but_those_of_other_links_and_tables(pod: Pod) -> 
     assert sorted(seen.routes, key=str) == sorted(
         (
             *ROUTES,
+            Route("10.4.0.0/16", "172.16.1.9"),
             Route("10.5.0.0/16", "172.16.1.2"),
             Route("10.5.0.0/16", "172.16.1.3"),
             Route("10.6.0.0/16", "fe80::1"),

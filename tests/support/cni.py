@@ -88,8 +88,8 @@ class ScriptedPool:
     def lease(self, key: LeaseKey) -> t.Optional[Lease]:
         return self.leases.get(key)
 
-    def unable(self, vxnets: tuple[str, ...]) -> t.Optional[HostnicError]:
-        self._called("unable", vxnets)
+    def unable(self, vxnets: tuple[str, ...], gateway: bool) -> t.Optional[HostnicError]:
+        self._called("unable", vxnets, gateway)
         return None if self.supply else self.why_empty
 
     def attachments(self, network: str) -> list[LeaseKey]:
@@ -98,11 +98,12 @@ class ScriptedPool:
     def found_in(self, netns_inode: int, ifname: str) -> t.Optional[Lease]:
         return self.forgotten.get((netns_inode, ifname))
 
-    def take_over(self, lease: Lease, key: LeaseKey, args: dict[str, str]) -> None:
+    def take_over(self, lease: Lease, key: LeaseKey, args: dict[str, str]) -> bool:
         self.forgotten = {place: other for place, other in self.forgotten.items() if other != lease}
         self.leases[key] = replace(
             lease, network=key.network, container_id=key.container_id, ifname=key.ifname, args=args
         )
+        return True
 
     def nic(self, nic_id: str) -> t.Optional[Nic]:
         return self.nics.get(nic_id)

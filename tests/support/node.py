@@ -20,7 +20,7 @@ from hostnic.cloud.qingcloud import QingCloud
 from hostnic.config import Settings
 from hostnic.engine import Engine
 from hostnic.errors import PoolEmpty
-from hostnic.model import LeaseKey, Nic, PodLink
+from hostnic.model import LeaseKey, Nic, PodLink, Route
 from hostnic.ports import Store
 from hostnic.reconcile import COALESCE
 from hostnic.states import State
@@ -147,7 +147,9 @@ class Node:
         """What a CNI ADD does; it waits for so many seconds at most."""
         key = LeaseKey("net", container, "eth0")
         nic, _ = self.pool.acquire(key, {}, self.clock.now() + patience, lambda: False, vxnets)
-        ifindex = self.kernel.to_pod(nic.nic_id, netns, PodLink("eth0", f"{nic.private_ip}/24")).ifindex
+        default = Route("0.0.0.0/0", self.pool.vxnet(nic.vxnet_id).gateway)
+        pod = PodLink("eth0", f"{nic.private_ip}/24", (default,))
+        ifindex = self.kernel.to_pod(nic.nic_id, netns, pod).ifindex
         self.pool.commit(key, netns, ifindex)
         return nic
 

@@ -55,8 +55,17 @@ def test_what_add_made_has_no_differences() -> None:
         found(seen=replace(SEEN, mac=OTHER_MAC, permanent=OTHER_MAC), previous=after(OTHER_MAC)),
         found(replace(EXPECTED, mtu=1400), seen=SEEN, previous=after(mtu=1500)),
         found(lease=replace(LEASE, netns_inode=0)),
+        found(previous=after(MAC.upper())),
     ],
-    ids=["an address more", "a route more", "mac", "mac of a link without a permanent one", "mtu", "no inode known"],
+    ids=[
+        "an address more",
+        "a route more",
+        "mac",
+        "mac of a link without a permanent one",
+        "mtu",
+        "no inode known",
+        "capitals",
+    ],
 )
 def test_what_a_later_plugin_has_changed_and_told_is_fine(told: list[str]) -> None:
     assert told == []
@@ -80,6 +89,8 @@ def test_what_a_later_plugin_has_changed_and_told_is_fine(told: list[str]) -> No
         (seen(routes=(DEFAULT,)), "the route to 10.96.0.0/12 via 172.16.1.11 is not there"),
         (seen(routes=(SERVICES, Route("0.0.0.0/0", "172.16.1.2"))), "the route to 0.0.0.0/0 via 172.16.1.1 is not"),
         (found(replace(EXPECTED, mtu=1400)), "eth0 has the MTU 1500, not 1400"),
+        (found(replace(EXPECTED, mtu=1400), previous=after(mtu=1400)), "eth0 has the MTU 1500, not 1400"),
+        (found(replace(EXPECTED, mtu=1400), previous=after(mtu=1300)), "eth0 has the MTU 1500, not 1300"),
         (found(replace(EXPECTED, missing=("no gateway",))), "no gateway"),
     ],
 )

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import typing as t
+from dataclasses import replace
 
 import pytest
 
@@ -16,7 +17,7 @@ from hostnic.cni.spec import CniError
 from hostnic.cni.verbs import Host, Verbs, Wait
 from hostnic.cni.wishes import Wishes
 from hostnic.errors import InvalidConfig, LinkFailed, PoolEmpty, VxnetFull
-from hostnic.model import Fixed, LeaseKey
+from hostnic.model import GATEWAY, Fixed, LeaseKey
 from hostnic.states import State
 from tests.support.cni import KEY, ScriptedLinks, ScriptedPool, nic
 
@@ -31,11 +32,11 @@ def call(key: LeaseKey = KEY, args: t.Optional[dict[str, str]] = None) -> Invoca
 
 
 class Bench:
-    def __init__(self) -> None:
+    def __init__(self, host_policy: str = "FailRotate") -> None:
         self.nics = [nic(number) for number in (1, 2, 3)]
         self.pool = ScriptedPool(*self.nics)
         self.links = ScriptedLinks(*(one.nic_id for one in self.nics))
-        host = Host(("vxnet-a", "vxnet-b", "vxnet-c"), "eth0")
+        host = Host(("vxnet-a", "vxnet-b", "vxnet-c"), host_policy, "eth0")
         self.verbs = Verbs(self.pool, self.links, wire.boottime, host, dice=lambda: 0.5)
 
     def wait(self) -> Wait:
@@ -86,6 +87,13 @@ def test_a_network_may_have_a_policy_of_its_own(bench: Bench, conf: NetConf, ask
     assert bench.asked() == [(vxnets,) for vxnets in asked]
 
 
+def test_vxnets_without_a_policy_follow_the_agents() -> None:
+    bench = Bench("RoundRotate")
+    for container in ("c1", "c2"):
+        bench.add(NetConf(vxnets=("vxnet-x", "vxnet-y")), LeaseKey("pods", container, "eth0"))
+    assert bench.asked() == [(("vxnet-x", "vxnet-y"),), (("vxnet-y", "vxnet-x"),)]
+
+
 def test_networks_take_turns_of_their_own(bench: Bench) -> None:
     conf = NetConf(policy="RoundRotate")
     bench.add(conf, LeaseKey("one", "c1", "eth0"))
@@ -101,16 +109,36 @@ def test_a_pod_with_a_name_keeps_its_address_for_a_while(bench: Bench) -> None:
     assert bench.asked() == [((), Fixed("172.16.1.9", "prod/db-0", 60.0))]
 
 
-def test_a_container_without_a_name_cannot_come_back_for_it(bench: Bench) -> None:
-    bench.add(NetConf(wishes=Wishes(address="172.16.1.9"), keep=60.0))
+@pytest.mark.parametrize("args", [{}, {"K8S_POD_NAME": "focused_turing"}], ids=["no name", "podman's"])
+def test_a_container_without_a_name_that_comes_back_keeps_nothing(bench: Bench, args: dict[str, str]) -> None:
+    bench.add(NetConf(wishes=Wishes(address="172.16.1.9"), keep=60.0), args=args)
     assert bench.asked() == [((), Fixed("172.16.1.9", "c1", 0.0))]
 
 
 def test_a_mac_stands_for_its_nics_address(bench: Bench) -> None:
-    wanted = bench.nics[1]
+    wanted = bench.nics[0]
     bench.pool.nics[wanted.nic_id] = wanted
     bench.add(NetConf(wishes=Wishes(mac=wanted.nic_id)), args=NAMED)
     assert bench.asked() == [((), Fixed(wanted.private_ip, "prod/db-0", 600.0))]
+
+
+def test_another_nic_with_that_address_is_not_what_was_asked_for(bench: Bench) -> None:
+    """The one that had it was deleted meanwhile, and made anew."""
+    wanted = bench.nics[1]
+    bench.pool.nics[wanted.nic_id] = wanted
+    with pytest.raises(CniError) as caught:
+        bench.add(NetConf(wishes=Wishes(mac=wanted.nic_id)), args=NAMED)
+    assert caught.value.code == spec.UNSUPPORTED_FIELD
+    assert bench.pool.named("abort") == [("abort", KEY, False)]
+
+
+@pytest.mark.parametrize("changes", [{"purpose": GATEWAY}, {"doomed": True}, {"state": State.DRAINING}])
+def test_a_nic_that_no_pod_can_have_is_not_given_by_its_mac(bench: Bench, changes: dict[str, t.Any]) -> None:
+    wanted = replace(bench.nics[0], **changes)
+    bench.pool.nics[wanted.nic_id] = wanted
+    with pytest.raises(CniError, match=f"mac={wanted.nic_id} is no NIC") as caught:
+        bench.add(NetConf(wishes=Wishes(mac=wanted.nic_id)))
+    assert (caught.value.code, bench.asked()) == (spec.UNSUPPORTED_FIELD, [])
 
 
 def test_a_mac_of_no_nic_is_refused_with_key_and_value(bench: Bench) -> None:
@@ -136,6 +164,34 @@ def test_ip_masq_is_told_before_the_pod_has_its_nic(bench: Bench) -> None:
     names = [one[0] for one in bench.pool.calls]
     assert bench.pool.named("masquerade") == [("masquerade", "pods", "vxnet-a", True)]
     assert names.index("masquerade") < names.index("commit")
+
+
+# -- the same ADD again -----------------------------------------------------------------------------------------------
+
+
+def test_the_same_add_again_has_the_same_result(bench: Bench) -> None:
+    results = [bench.verbs.add(call(), SERVICES, POD, bench.wait()) for _ in range(2)]
+    assert results[0] == results[1]
+
+
+@pytest.mark.parametrize(
+    ("first", "then", "differs", "words"),
+    [
+        (NetConf(), SERVICES, {}, "the route to 10.96.0.0/12"),
+        (SERVICES, SERVICES, {"routes": ()}, "the route to 0.0.0.0/0"),
+        (NetConf(), NetConf(mtu=1400), {}, "MTU 1500, not 1400"),
+    ],
+    ids=["another configuration", "the pod has changed it", "another MTU"],
+)
+def test_an_add_that_would_make_something_else_now_is_an_error_and_changes_nothing(
+    bench: Bench, first: NetConf, then: NetConf, differs: dict[str, t.Any], words: str
+) -> None:
+    bench.add(first)
+    bench.links.differs = differs
+    with pytest.raises(CniError, match=f"DEL it first: .*{words}") as caught:
+        bench.add(then)
+    assert caught.value.code == spec.DIFFERS
+    assert bench.pool.states()[bench.nics[0].nic_id] is State.IN_USE
 
 
 # -- CHECK ------------------------------------------------------------------------------------------------------------
@@ -233,7 +289,8 @@ def test_gc_looks_with_the_leases_own_witnesses(bench: Bench) -> None:
 
 def test_status_asks_for_the_networks_vxnets(bench: Bench) -> None:
     bench.verbs.status(NetConf(vxnets=("vxnet-b",)))
-    assert bench.pool.calls == [("unable", ("vxnet-b",))]
+    bench.verbs.status(SERVICES)
+    assert bench.pool.calls == [("unable", ("vxnet-b",), False), ("unable", (), True)]
 
 
 @pytest.mark.parametrize("reason", [VxnetFull("no address left"), PoolEmpty("all 60 NICs are taken")])

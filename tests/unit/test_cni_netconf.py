@@ -119,6 +119,13 @@ def test_ipv6_is_refused_with_a_sentence(route: dict[str, str]) -> None:
     assert "IPv6" in refused(ipam={"routes": [route]})
 
 
+@pytest.mark.parametrize("vxnet_id", ["", " ", "a b", "\ud800", "vxnet-ä", "-x", "x" * 65, "a/b"])
+def test_a_vxnet_that_can_be_none_is_refused_before_anybody_asks_the_cloud_for_it(vxnet_id: str) -> None:
+    assert refused(vxnets=["vxnet-a", vxnet_id]).startswith("vxnets: an id such as")
+    if vxnet_id:
+        assert refused(vxnet=vxnet_id).startswith("vxnet: an id such as")
+
+
 def test_long_values_are_not_repeated_in_full() -> None:
     assert len(refused(mtu="x" * 10_000)) < 200
 

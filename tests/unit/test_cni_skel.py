@@ -166,6 +166,11 @@ def test_cni_args_that_are_no_pairs_are_code_4(args: str) -> None:
     assert "CNI_ARGS" in error.message
 
 
+def test_cni_args_that_no_journal_could_keep_are_code_4() -> None:
+    error = refused({**ENV, "CNI_ARGS": "IgnoreUnknown=1;X=\udcff"})
+    assert (error.code, "is not UTF-8" in error.message) == (4, True)
+
+
 def test_unknown_cni_args_need_permission() -> None:
     error = refused({**ENV, "CNI_ARGS": "X=1;K8S_POD_UID=u"})
     assert error.code == 4

@@ -12,6 +12,8 @@ from hostnic import errors, states, wire
 from hostnic.cni import spec
 from hostnic.cni.spec import Attached, CniError
 from hostnic.model import Route
+from hostnic.pool import AddressHeld
+from hostnic.store.failure import StoreFailed
 
 ATTACHED = Attached(
     ifname="eth0",
@@ -62,6 +64,12 @@ def test_before_0_3_0_there_is_one_address_of_the_family_and_no_interface(versio
     assert spec.result(version, ATTACHED, other_family) == {**other_family, "cniVersion": version, "ip4": ours}
 
 
+@pytest.mark.parametrize("version", ["0.2.0", "1.0.0"])
+def test_an_address_without_a_gateway_says_nothing_of_one(version: str) -> None:
+    told = spec.result(version, replace(ATTACHED, gateway="", routes=()))
+    assert "gateway" not in told.get("ip4", {}) and all("gateway" not in one for one in told.get("ips", ()))
+
+
 def test_dns_appears_where_it_is_configured() -> None:
     dns = {"nameservers": ["10.96.0.10"]}
     assert spec.result("1.0.0", Attached(**{**vars(ATTACHED), "dns": dns}))["dns"] == dns
@@ -92,7 +100,7 @@ DOCUMENT = Path(__file__).parents[2] / "docs" / "wire.md"
 ROW = re.compile(r"^\| (\d+) \| (.*?) ?\| (.+) \|$", re.MULTILINE)
 KINDS = [
     kind
-    for kind in (*vars(errors).values(), wire.WireError, wire.ProtocolMismatch)
+    for kind in (*vars(errors).values(), wire.WireError, wire.ProtocolMismatch, StoreFailed, AddressHeld)
     if isinstance(kind, type) and issubclass(kind, errors.HostnicError) and kind is not errors.HostnicError
 ]
 

@@ -425,7 +425,7 @@ def found(bench: Bench) -> Bench:
     bench.pool.forgotten[(POD.inode, "eth0")] = stand_in
     bench.pool.nics[ONE.nic_id] = replace(ONE, state=State.IN_USE)
     bench.links.places[ONE.nic_id] = (POD.descriptor, "eth0")
-    bench.links.pods[ONE.nic_id] = PodLink("eth0", "172.16.1.101/24")
+    bench.links.pods[ONE.nic_id] = PodLink("eth0", "172.16.1.101/24", (ROUTER_ROUTE,))
     return bench
 
 

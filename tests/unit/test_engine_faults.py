@@ -152,6 +152,23 @@ def test_a_link_that_comes_back_while_its_nic_was_on_its_way_out_serves_and_coun
     assert (record(node, nic_id).state, record(node, nic_id).doomed) == (State.QUARANTINE, False)
 
 
+def test_a_defect_in_one_action_does_not_keep_the_others_from_being_done(tmp_path: Path) -> None:
+    with StrangeNode(tmp_path) as node:
+        describe = node.strange.describe_vxnets
+
+        def break_for_one(vxnet_ids: t.Sequence[str]) -> list[Vxnet]:
+            if "vxnet-bad" in vxnet_ids:
+                raise ValueError("a defect")
+            return describe(vxnet_ids)
+
+        node.strange.describe_vxnets = break_for_one  # type: ignore[method-assign]
+        node.pool._gateways.add("vxnet-bad")
+        for _ in range(2):
+            with pytest.raises(ValueError, match="a defect"):
+                node.engine.reconciler.step()
+        assert node.calls("AttachNics") == 1
+
+
 # -- attaches that the cloud refuses ----------------------------------------------------------------------------------
 
 

@@ -229,15 +229,26 @@ def test_at_the_cap_an_idle_nic_makes_room_for_a_pod_that_wants_another_vxnet() 
     assert not of_kind(leaving, Drain)
 
 
+def test_warm_places_are_not_kept_for_vxnets_that_take_no_nics() -> None:
+    tastes = ((("vxnet-x",), 9), ((), 1))
+    assert created(decide(tastes=tastes, blocked=frozenset({"vxnet-x"}))) == {"vxnet-a": 3}
+
+
+def test_nics_of_vxnets_that_are_not_the_agents_are_warm_for_nobody_else() -> None:
+    others = [replace(nic, vxnet_id="vxnet-x") for nic in nics(State.READY, 3)]
+    assert created(decide(others)) == {"vxnet-a": 3}
+    assert created(decide(others, waiting=(Waiter(("vxnet-x",)),))) == {"vxnet-a": 3}
+
+
 def test_a_fixed_address_is_asked_for_by_itself() -> None:
     waiting = (Waiter(address="10.0.1.9"), Waiter(("vxnet-b",), "10.0.1.7"))
-    decided = decide(nics(State.READY, 3), waiting=waiting, homes=dict.fromkeys(("10.0.1.9", "10.0.1.7"), "vxnet-b"))
+    homes = dict.fromkeys(waiting, "vxnet-b")
+    decided = decide(nics(State.READY, 3), waiting=waiting, homes=homes)
     assert set(of_kind(decided, Create)) == {
         Create("vxnet-b", 1, private_ips=("10.0.1.9",)),
         Create("vxnet-b", 1, private_ips=("10.0.1.7",)),
     }
     on_its_way = asked("vxnet-b", 2, private_ips=("10.0.1.7", "10.0.1.9"))
-    homes = dict.fromkeys(("10.0.1.9", "10.0.1.7"), "vxnet-b")
     assert not of_kind(decide(nics(State.READY, 3), waiting=waiting, homes=homes, creating=(on_its_way,)), Create)
 
 
@@ -334,7 +345,7 @@ def test_the_most_particular_pod_chooses_first() -> None:
 def test_one_that_must_have_its_address_chooses_before_those_that_take_any() -> None:
     address = [Nic("52:54:00:00:00:bb", "vxnet-a", "10.0.1.9", State.ATTACHING, NOW)]
     waiting = (Waiter(), Waiter(("vxnet-a",)), Waiter(address="10.0.1.9"))
-    decided = decide(address, nics(State.READY, 3), waiting=waiting, homes={"10.0.1.9": "vxnet-a"})
+    decided = decide(address, nics(State.READY, 3), waiting=waiting, homes={waiting[2]: "vxnet-a"})
     assert created(decided) == {"vxnet-a": 2}
 
 

@@ -12,7 +12,18 @@ from dataclasses import replace
 import pytest
 
 from hostnic.config import Settings
-from hostnic.errors import AuthFailed, Busy, Denied, NotFound, PoolEmpty, Unreachable, VxnetFull
+from hostnic.errors import (
+    AuthFailed,
+    Busy,
+    Denied,
+    HostnicError,
+    InvalidConfig,
+    NotFound,
+    PoolEmpty,
+    QuotaExceeded,
+    Unreachable,
+    VxnetFull,
+)
 from hostnic.model import GATEWAY, Fixed, KnownVxnet, Lease, LeaseKey, Nic, Waiter
 from hostnic.pool import EVERYWHERE, Pool, netns_lease
 from hostnic.states import State
@@ -28,7 +39,7 @@ class Serving:
     def __init__(self, quarantine_min: float = 0.05) -> None:
         self.table = Table(MemoryStore(), time.monotonic)
         self.table.open("boot-1", "i-1")
-        settings = Settings(quarantine_min=quarantine_min)
+        settings = Settings(quarantine_min=quarantine_min, vxnet=("vxnet-a", "vxnet-b"))
         self.pool = Pool(settings, self.table, MemoryKernel("node1"), time.monotonic, self._woken)
         self.wakes = 0
         self._threads = ThreadPoolExecutor(20)
@@ -191,7 +202,7 @@ def test_each_waiting_add_is_told_to_the_planner_once(serving: Serving) -> None:
 
 def test_a_refused_address_is_refused_to_those_who_wait_for_it_alone(serving: Serving) -> None:
     fixed, plain = serving.ask("a", fixed=Fixed("10.0.0.9", "db")), serving.ask("b")
-    serving.pool.refuse(["10.0.0.9", "10.0.0.8"], Denied("not yours"))
+    serving.pool.refuse([Waiter((), "10.0.0.9"), Waiter((), "10.0.0.8")], Denied("not yours"))
     with pytest.raises(Denied, match="not yours"):
         fixed.result(5)
     assert not plain.done()
@@ -201,7 +212,7 @@ def test_a_refused_address_is_refused_to_those_who_wait_for_it_alone(serving: Se
 
 def test_who_comes_later_is_not_refused_by_what_was_refused_before(serving: Serving) -> None:
     first = serving.ask("a", fixed=Fixed("10.0.0.1", "db"))
-    serving.pool.refuse(["10.0.0.1"], Denied("not yours"))
+    serving.pool.refuse([Waiter((), "10.0.0.1")], Denied("not yours"))
     with pytest.raises(Denied):
         first.result(5)
     again = serving.ask("a", fixed=Fixed("10.0.0.1", "db"))
@@ -217,7 +228,7 @@ def test_who_comes_later_is_not_refused_by_what_was_refused_before(serving: Serv
     [
         (("vxnet-a",), VxnetFull, "a is full"),
         (("vxnet-b",), PoolEmpty, "no connection"),
-        (("vxnet-b", "vxnet-a"), VxnetFull, "a is full"),
+        (("vxnet-b", "vxnet-a"), PoolEmpty, "no connection"),
         ((), PoolEmpty, "no connection"),
     ],
 )
@@ -256,6 +267,28 @@ def test_a_lease_of_a_nic_that_is_with_no_pod_ends_by_itself(serving: Serving) -
     assert (serving.table.leases(), serving.table.nics()) == ([], [nic])
 
 
+def test_a_lease_in_the_name_of_a_netns_that_has_ended_is_not_taken_over(serving: Serving) -> None:
+    nic = serving.bring()
+    stand_in = Lease("", "netns-7", "eth0", nic.nic_id, 0.0, 7, 3)
+    key = LeaseKey("net", "a", "eth0")
+    assert not serving.pool.take_over(stand_in, key, {})
+    assert serving.table.leases() == []
+    serving.table.apply(put=[stand_in])
+    assert serving.pool.take_over(stand_in, key, {})
+    assert [lease.attachment for lease in serving.table.leases()] == [key]
+
+
+def test_a_gateway_that_stands_is_asked_for_by_nobody_any_more(serving: Serving) -> None:
+    """It stays because of the pods beside it, and goes with them."""
+    asked = serving._threads.submit(serving.pool.gateway, "vxnet-a", time.monotonic() + 10, lambda: False)
+    until(lambda: serving.pool.gateways() == {"vxnet-a"}, 5, "the wish for a gateway")
+    serving.table.apply(put=[Nic("52:54:00:00:00:bb", "vxnet-a", "10.0.0.3", State.GATEWAY, 0.0, GATEWAY)])
+    assert asked.result(5) == "10.0.0.3"
+    assert serving.pool.gateways() == frozenset()
+    serving.bring("vxnet-a")
+    assert serving.pool.gateways() == {"vxnet-a"}
+
+
 # -- whether an ADD can be served -------------------------------------------------------------------------------------
 
 
@@ -269,7 +302,7 @@ def test_a_pool_that_is_empty_for_no_reason_serves_after_a_wait(serving: Serving
     assert serving.pool.unable() is None
 
 
-@pytest.mark.parametrize("state", [State.READY, State.QUARANTINE, State.ATTACHING, State.DETACHED])
+@pytest.mark.parametrize("state", [State.READY, State.QUARANTINE, State.ATTACHING])
 def test_what_is_there_or_comes_serves_whatever_the_trouble(serving: Serving, state: State) -> None:
     serving.table.apply(put=[Nic("52:54:00:00:00:aa", "vxnet-a", "10.0.0.9", state, 0.0)])
     serving.pool.report({EVERYWHERE: AuthFailed("the key is wrong")})
@@ -278,12 +311,61 @@ def test_what_is_there_or_comes_serves_whatever_the_trouble(serving: Serving, st
     assert isinstance(serving.pool.unable(("vxnet-b",)), AuthFailed)
 
 
+def test_what_is_still_to_be_attached_serves_where_nothing_is_wrong(serving: Serving) -> None:
+    serving.table.apply(put=[Nic("52:54:00:00:00:aa", "vxnet-a", "10.0.0.9", State.DETACHED, 0.0)])
+    serving.pool.report({"vxnet-a": VxnetFull("a is full")})
+    assert serving.pool.unable(("vxnet-a",)) is None
+    serving.pool.report({EVERYWHERE: Unreachable("no connection")})
+    assert isinstance(serving.pool.unable(("vxnet-a",)), Unreachable)
+
+
+def test_a_pod_that_needs_the_hosts_foot_is_not_served_without(serving: Serving) -> None:
+    serving.bring("vxnet-a")
+    serving.pool.report({"vxnet-a": QuotaExceeded("no more NICs"), "vxnet-b": QuotaExceeded("no more NICs")})
+    assert serving.pool.unable() is None
+    assert isinstance(serving.pool.unable(gateway=True), QuotaExceeded)
+    serving.table.apply(put=[Nic("52:54:00:00:00:bb", "vxnet-a", "10.0.0.3", State.GATEWAY, 0.0, GATEWAY)])
+    assert serving.pool.unable(gateway=True) is None
+
+
 @pytest.mark.parametrize("changes", [{"doomed": True}, {"purpose": GATEWAY}, {"state": State.IN_USE}])
 def test_what_no_pod_can_have_serves_nobody(serving: Serving, changes: dict[str, t.Any]) -> None:
-    nic = Nic("52:54:00:00:00:aa", "vxnet-a", "10.0.0.9", State.DETACHED, 0.0)
+    nic = Nic("52:54:00:00:00:aa", "vxnet-a", "10.0.0.9", State.ATTACHING, 0.0)
     serving.table.apply(put=[replace(nic, **changes)])
     serving.pool.report({EVERYWHERE: AuthFailed("the key is wrong")})
     assert isinstance(serving.pool.unable(), AuthFailed)
+
+
+@pytest.mark.parametrize("error", [NotFound("no such vxnet"), InvalidConfig("it is in no router")])
+def test_what_cannot_be_had_until_somebody_changes_something_is_told_at_once(
+    serving: Serving, error: HostnicError
+) -> None:
+    serving.pool.report({"vxnet-x": error})
+    with pytest.raises(type(error)):
+        serving.ask("a", seconds=600, vxnets=("vxnet-x",)).result(5)
+    waits = serving.ask("b", seconds=600, vxnets=("vxnet-x", "vxnet-b"))
+    serving.bring("vxnet-b")
+    assert waits.result(5)
+
+
+def test_a_nic_of_another_networks_vxnet_goes_to_that_network_alone(serving: Serving) -> None:
+    plain = serving.ask("plain")
+    serving.bring("vxnet-x")
+    assert serving.ask("other", vxnets=("vxnet-x",)).result(5)
+    assert not plain.done()
+    serving.bring("vxnet-b")
+    assert plain.result(5)[0].vxnet_id == "vxnet-b"
+
+
+def test_one_address_may_be_wrong_for_one_and_right_for_another(serving: Serving) -> None:
+    wrong = serving.ask("a", vxnets=("vxnet-b",), fixed=Fixed("10.0.0.1", "db"))
+    right = serving.ask("b", vxnets=("vxnet-a",), fixed=Fixed("10.0.0.1", "web"))
+    serving.pool.refuse([Waiter(("vxnet-b",), "10.0.0.1")], InvalidConfig("it lies elsewhere"))
+    with pytest.raises(InvalidConfig):
+        wrong.result(5)
+    assert serving.pool.waiting() == (Waiter(("vxnet-a",), "10.0.0.1"),)
+    serving.bring("vxnet-a")
+    assert right.result(5)
 
 
 def test_one_vxnet_in_trouble_is_no_reason_where_another_will_do(serving: Serving) -> None:
@@ -300,17 +382,21 @@ def test_attachments_are_told_by_network(serving: Serving) -> None:
     assert serving.pool.attachments("other") == []
 
 
-def test_masquerading_is_remembered_by_network_and_vxnet_until_it_is_unwanted(serving: Serving) -> None:
-    serving.pool.masquerade("one", "vxnet-a", True)
-    serving.pool.masquerade("two", "vxnet-a", True)
-    serving.pool.masquerade("two", "vxnet-b", True)
+def test_what_networks_with_ip_masq_have_pods_in_is_masqueraded(serving: Serving) -> None:
+    """As long as they have, and do not say otherwise."""
+    for vxnet_id in ("vxnet-a", "vxnet-b"):
+        serving.bring(vxnet_id)
+        serving.ask(f"in {vxnet_id}", vxnets=(vxnet_id,)).result(5)
+    for network, vxnet_id in (("net", "vxnet-a"), ("net", "vxnet-b"), ("other", "vxnet-a")):
+        serving.pool.masquerade(network, vxnet_id, True)
     assert serving.pool.masqueraded() == {"vxnet-a", "vxnet-b"}
     woken = serving.wakes
-    serving.pool.masquerade("two", "vxnet-b", True)
+    serving.pool.masquerade("net", "vxnet-b", True)
     assert serving.wakes == woken
-    serving.pool.masquerade("two", "vxnet-b", False)
-    serving.pool.masquerade("one", "vxnet-a", False)
+    serving.pool.masquerade("net", "vxnet-b", False)
     assert serving.pool.masqueraded() == {"vxnet-a"}
+    serving.pool.release(LeaseKey("net", "in vxnet-a", "eth0"), returned=True)
+    assert serving.pool.masqueraded() == frozenset()
 
 
 # -- found in a netns -------------------------------------------------------------------------------------------------

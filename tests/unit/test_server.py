@@ -319,7 +319,8 @@ def test_callers_that_leave_in_every_moment_leave_nothing_behind(bench: Bench) -
     [
         ("cni", "ADD", "take"),
         ("cni", "DEL", "give"),
-        ("cni", "GC", "give"),
+        ("cni", "CHECK", "look"),
+        ("cni", "GC", "collect"),
         ("cni", "STATUS", "ask"),
         ("cni", "x", "ask"),
         ("pool", "ADD", "ask"),

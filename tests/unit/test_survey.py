@@ -75,7 +75,7 @@ class Host:
         self.table = Table(store, self.clock)
         self.table.open("boot-1", "i-1")
         self.kernel = Kernel()
-        self.pool = Pool(Settings(**settings), self.table, self.kernel, self.clock, lambda: None)
+        self.pool = Pool(Settings(vxnet=("vxnet-a",), **settings), self.table, self.kernel, self.clock, lambda: None)
         self.survey = Survey(self.table, self.kernel, self.pool, self.clock)
 
     def state(self, mac: str = MAC) -> State:

@@ -79,7 +79,7 @@ class Actor:
             if error.transient:
                 raise
             if addresses and not isinstance(error, (QuotaExceeded, VxnetFull)):
-                return self._parts.pool.refuse(addresses, self._holder(action.vxnet_id, addresses[0]) or error)
+                return self._refuse(action.vxnet_id, addresses[0], error)
             return self._blocked(EVERY_VXNET if isinstance(error, QuotaExceeded) else action.vxnet_id, error)
         now = self._parts.clock()
         nics = [Nic(c.nic_id, action.vxnet_id, c.private_ip, State.DETACHED, now, action.purpose) for c in made]
@@ -87,6 +87,12 @@ class Actor:
         self._parts.pool.demand.made((nic.nic_id for nic in nics), now - intent.since)
         self.cursor = policy.advance(self._parts.settings.policy, self.cursor, failed=False)
         return None
+
+    def _refuse(self, vxnet_id: str, address: str, error: HostnicError) -> None:
+        """Whoever waits for this address of this vxnet is told who has it, or what the cloud has said."""
+        asking = [w for w in self._parts.pool.waiting() if w.address == address]
+        concerned = [w for w in asking if vxnet_id in (w.vxnets or self._parts.settings.vxnet)]
+        self._parts.pool.refuse(concerned, self._holder(vxnet_id, address) or error)
 
     def _holder(self, vxnet_id: str, address: str) -> t.Optional[AddressHeld]:
         """Who has an address that was refused, None where the cloud does not show anybody."""

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from .config import Settings
 from .demand import Demand
-from .errors import Busy, HostnicError, NotFound, PoolEmpty
+from .errors import Busy, HostnicError, InvalidConfig, NotFound, PoolEmpty
 from .model import GATEWAY, POOL, Fact, Fixed, KnownVxnet, Lease, LeaseKey, Nic, PodPlace, Waiter
 from .ports import Clock, Links
 from .states import State
@@ -21,7 +21,9 @@ MASQUERADE: t.Final = "ipMasq of "  # begins the name of a fact; the network's n
 EVERYWHERE: t.Final = ""  # among the troubles: what concerns every vxnet
 
 # A pod that waits is served from these, sooner or later.
-_SERVES_SOON: t.Final = (State.READY, State.QUARANTINE, State.ATTACHING, State.DETACHED)
+_SERVES_SOON: t.Final = (State.READY, State.QUARANTINE, State.ATTACHING)
+# What stands in the way for good, until a person has changed something.
+_HOPELESS: t.Final = (NotFound, InvalidConfig)
 
 Cancelled = t.Callable[[], bool]
 
@@ -110,15 +112,22 @@ class Pool:
         """The attachment is over. `returned`: the link is back in parking; else it was found nowhere."""
         self._end(key, State.QUARANTINE if returned else State.BROKEN, "" if returned else "its link is nowhere")
 
-    def unable(self, vxnets: tuple[str, ...] = ()) -> t.Optional[HostnicError]:
-        """Why an ADD that accepts these vxnets (none named: any) would fail now; None where one can be served."""
-        waiter = Waiter(vxnets)
+    def unable(self, vxnets: tuple[str, ...] = (), gateway: bool = False) -> t.Optional[HostnicError]:
+        """Why an ADD that accepts these vxnets (none named: the agent's) would fail now; None where one can be served.
+
+        `gateway`: it also needs the host's foot in the vxnet.
+        """
+        accepted = vxnets or self._settings.vxnet
         with self._table.lock:
-            coming = [nic for nic in self._table.nics(*_SERVES_SOON) if nic.purpose == POOL and not nic.doomed]
-            if any(map(waiter.accepts, coming)):
-                return None
-            told = [self._troubles.get(vxnet_id) for vxnet_id in vxnets]
-            return self._troubles.get(EVERYWHERE) or (told[0] if told and all(told) else None)
+            everywhere = self._troubles.get(EVERYWHERE)
+            # what is free in the cloud has yet to be attached, which may be in trouble
+            states = _SERVES_SOON if everywhere else (*_SERVES_SOON, State.DETACHED)
+            coming = [nic for nic in self._table.nics(*states) if nic.purpose == POOL and not nic.doomed]
+            served = {nic.vxnet_id for nic in coming} & set(accepted)
+            if gateway and served:
+                served = {vxnet_id for vxnet_id in served if self.standing_gateway(vxnet_id)}
+            told = [self._troubles.get(vxnet_id) for vxnet_id in accepted]
+            return None if served else everywhere or (told[0] if all(told) else None)
 
     def attachments(self, network: str) -> list[LeaseKey]:
         """Those of this network that hold a NIC."""
@@ -138,10 +147,14 @@ class Pool:
         """The lease of a NIC that was found in this netns without a journal's word of it."""
         return self._table.lease(netns_lease(netns_inode, ifname))
 
-    def take_over(self, lease: Lease, key: LeaseKey, args: dict[str, str]) -> None:
-        """The NIC that was found in a netns is this attachment's."""
+    def take_over(self, lease: Lease, key: LeaseKey, args: dict[str, str]) -> bool:
+        """The NIC that was found in a netns is this attachment's; False where that lease has ended meanwhile."""
         taken = replace(lease, network=key.network, container_id=key.container_id, ifname=key.ifname, args=args)
-        self._table.apply(put=[taken], drop=[lease])
+        with self._table.lock:
+            if self._table.lease(lease.attachment) != lease:
+                return False
+            self._table.apply(put=[taken], drop=[lease])
+            return True
 
     def lease(self, key: LeaseKey) -> t.Optional[Lease]:
         return self._table.lease(key)
@@ -163,6 +176,7 @@ class Pool:
             while True:
                 standing = self.standing_gateway(vxnet_id)
                 if standing:
+                    self._gateways.discard(vxnet_id)  # it stays as long as there are NICs of pods beside it
                     return standing
                 if vxnet_id not in self._gateways:
                     self._gateways.add(vxnet_id)
@@ -184,8 +198,12 @@ class Pool:
             self._wake()
 
     def masqueraded(self) -> frozenset[str]:
-        """The vxnets of pods of networks with ipMasq."""
-        return frozenset(name.rpartition(" ")[2] for name in self._table.facts() if name.startswith(MASQUERADE))
+        """The vxnets in which a network with ipMasq has pods now."""
+        with self._table.lock:
+            asked = {name for name in self._table.facts() if name.startswith(MASQUERADE)}
+            nics = [(lease.network, self._table.nic(lease.nic_id)) for lease in self._table.leases()]
+            here = [(network, nic.vxnet_id) for network, nic in nics if nic]
+            return frozenset(vxnet_id for network, vxnet_id in here if f"{MASQUERADE}{network} {vxnet_id}" in asked)
 
     def host_address(self) -> str:
         """The host's primary address, as the kernel has it; "" where `iface` has none."""
@@ -199,9 +217,9 @@ class Pool:
     # -- for the reconciler ------------------------------------------------------------------------------------------
 
     def waiting(self) -> tuple[Waiter, ...]:
-        """The ADDs that wait."""
+        """The ADDs that wait, and are to have what they wait for."""
         with self._table.lock:
-            return tuple(place.waiter for place in self._queue)
+            return tuple(place.waiter for place in self._queue if not place.refused)
 
     def gateways(self) -> frozenset[str]:
         """Vxnets in which a gateway NIC of ours is wanted: asked for, or still standing beside NICs of pods."""
@@ -223,11 +241,11 @@ class Pool:
             self._troubles = troubles
             self._table.changed.notify_all()
 
-    def refuse(self, addresses: t.Collection[str], error: HostnicError) -> None:
-        """These addresses cannot be had: whoever waits for one is told now."""
+    def refuse(self, waiters: t.Collection[Waiter], error: HostnicError) -> None:
+        """What these wait for cannot be had: they are told now."""
         with self._table.changed:
             for place in self._queue:
-                if place.waiter.address in addresses:
+                if place.waiter in waiters:
                     place.refused = error
             self._table.changed.notify_all()
 
@@ -259,7 +277,7 @@ class Pool:
         ]
         free = [n for n in (*self._table.nics(State.HELD, State.READY), *rested) if n.purpose == POOL]
         for earlier in sorted(self._queue, key=lambda one: not one.waiter.address):
-            choice = next((nic for nic in free if _suits(earlier, nic)), None)
+            choice = next((nic for nic in free if self._suits(earlier, nic)), None)
             if earlier is place:
                 return choice
             if choice:
@@ -285,8 +303,9 @@ class Pool:
             raise place.refused
         if place.waiter.address:
             self._check_holder(place)
-        if now >= deadline:
-            raise self._why_empty(place)
+        reason = self._why_empty(place)
+        if now >= deadline or isinstance(reason, _HOPELESS):
+            raise reason
         steals = [nic.since + self._settings.quarantine_min for nic in self._table.nics(State.QUARANTINE)]
         until = min([deadline, *(moment for moment in steals if moment > now)])
         self._wake()
@@ -296,7 +315,7 @@ class Pool:
         """Raises `AddressHeld`."""
         address = place.waiter.address
         for nic in self._table.nics(State.HELD, State.RESERVED, State.IN_USE):
-            if nic.private_ip == address and nic.purpose == POOL:
+            if nic.private_ip == address and nic.purpose == POOL and self._accepts(place, nic):
                 lease = self._table.lease_of(nic.nic_id)
                 holder = str(lease.attachment) if lease else nic.workload
                 remedy = "" if lease else f", or release it: qingagent release {address}"
@@ -304,8 +323,9 @@ class Pool:
                 raise AddressHeld(said, holder=holder)
 
     def _why_empty(self, place: _Place) -> HostnicError:
-        concerned = [self._troubles[one] for one in (*place.waiter.vxnets, EVERYWHERE) if one in self._troubles]
-        trouble = concerned[0] if concerned else None
+        accepted = place.waiter.vxnets or self._settings.vxnet
+        told = [self._troubles.get(vxnet_id) for vxnet_id in accepted]
+        trouble = (told[0] if all(told) else None) or self._troubles.get(EVERYWHERE)
         if trouble and (isinstance(trouble, PoolEmpty) or not trouble.transient):
             return trouble
         return PoolEmpty(f"no NIC became ready in time: {trouble.message if trouble else 'NICs are on their way'}")
@@ -327,6 +347,16 @@ class Pool:
                 target = State.QUARANTINE if nic.state is State.IN_USE else target
             self._table.apply([Move(nic, target, changes)], drop=[lease])
         self._wake()
+
+    def _accepts(self, place: _Place, nic: Nic) -> bool:
+        """Of the vxnets that it names, or of the agent's: those of other networks are theirs."""
+        return nic.vxnet_id in (place.waiter.vxnets or self._settings.vxnet) and place.waiter.accepts(nic)
+
+    def _suits(self, place: _Place, nic: Nic) -> bool:
+        """A kept address goes to its workload alone, and to none that did not ask for it."""
+        if nic.state is State.HELD and (not place.waiter.address or nic.workload != place.workload):
+            return False
+        return self._accepts(place, nic)
 
     def _is_clean(self, nic: Nic) -> bool:
         return self._clean.get(nic.nic_id) == nic.since
@@ -353,10 +383,3 @@ def stand_in_lease(nic_id: str, place: PodPlace, now: float) -> Lease:
 def netns_lease(netns: t.Union[int, str], ifname: str) -> LeaseKey:
     """`netns`: its inode, or where that is not known something else that is unique."""
     return LeaseKey("", f"netns-{netns}", ifname)
-
-
-def _suits(place: _Place, nic: Nic) -> bool:
-    """A kept address goes to its workload alone, and to none that did not ask for it."""
-    if nic.state is State.HELD and (not place.waiter.address or nic.workload != place.workload):
-        return False
-    return place.waiter.accepts(nic)

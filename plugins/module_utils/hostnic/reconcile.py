@@ -92,16 +92,21 @@ class Reconciler:
 
     def _do(self, actions: t.Iterable[planning.Action]) -> None:
         """All of them: what one vxnet or NIC is too busy for must not hold up the others."""
-        busy: t.Optional[Busy] = None
+        first: t.Optional[Exception] = None
         for action in actions:
             try:
                 self._actor.do(action)
             except IllegalTransition as raced:  # a pod was faster than the plan
                 log.debug("%s", raced.message)
             except Busy as error:
-                busy = busy or error
-        if busy:
-            raise busy
+                first = first or error
+            except HostnicError:
+                raise
+            except Exception as defect:
+                log.error("a defect in %s", action)
+                first = first or defect
+        if first:
+            raise first
 
     def _snapshot(self, measure: bool = False) -> Snapshot:
         """`measure`: the reconciler's own, which ends periods of surplus."""
@@ -116,7 +121,7 @@ class Reconciler:
             creating=tuple(self._table.intents("create")),
             vxnets=tuple(policy.order(parts.settings.policy, parts.settings.vxnet, self._actor.cursor, parts.dice)),
             blocked=self._blocks.blocked(),
-            homes={waiter.address: self._home(waiter) or "" for waiter in waiting if waiter.address},
+            homes={waiter: self._home(waiter) or "" for waiter in waiting if waiter.address},
             gateways=parts.pool.gateways(),
             foreign=self._observer.foreign or 0,
             rate=rate,
@@ -161,7 +166,7 @@ class Reconciler:
             if self._home(waiter) == "":
                 vxnets = ", ".join(waiter.vxnets or self._parts.settings.vxnet)
                 said = f"address {waiter.address} is in none of the vxnets {vxnets}: ask for one of their addresses"
-                self._parts.pool.refuse([waiter.address], InvalidConfig(said))
+                self._parts.pool.refuse([waiter], InvalidConfig(said))
 
     def _full(self) -> t.Optional[HostnicError]:
         """Where every NIC that this node may have is taken, waiting helps only once a pod ends."""
@@ -169,7 +174,10 @@ class Reconciler:
         taken = reasons.used + reasons.held + reasons.broken
         if taken < reasons.cap:
             return None
-        remedy = "end a pod, or raise max-nics" if reasons.cap == self._parts.settings.max_nics else "end a pod"
+        remedies = ["end a pod"] if reasons.used else []
+        remedies += ["let go of a kept address (qingagent release)"] if reasons.held else []
+        remedies += ["raise max-nics"] if reasons.cap == self._parts.settings.max_nics else []
+        remedy = ", or ".join(remedies) or "see qingagent pool"
         return PoolEmpty(f"all {reasons.cap} NICs that this node may have are taken: {remedy}")
 
     def _tell(self, error: t.Optional[HostnicError]) -> None:

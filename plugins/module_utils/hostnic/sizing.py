@@ -29,7 +29,7 @@ class Snapshot:
     creating: tuple[Intent, ...] = ()  # CreateNics without a known outcome: one at a time in a vxnet
     vxnets: tuple[str, ...] = ()  # in the order of the policy
     blocked: frozenset[str] = frozenset()  # vxnets in which no NIC can be made now, or EVERY_VXNET
-    homes: t.Mapping[str, str] = field(default_factory=dict)  # address that an ADD waits for ► the vxnet it lies in
+    homes: t.Mapping[Waiter, str] = field(default_factory=dict)  # ADD that waits for an address ► where that lies
     gateways: frozenset[str] = frozenset()  # vxnets in which a gateway NIC is wanted
     foreign: int = 1  # attached NICs that are not ours, the primary included
     limit: int = 64  # NICs that the cloud attaches to an instance
@@ -131,14 +131,14 @@ def size(snapshot: Snapshot, settings: Settings, now: float) -> Sized:
         bounds.append(f"the cap of {cap} NICs")
 
     supply = [_Unit(nic.vxnet_id, nic.private_ip, nic) for nic in (*ready, *soon, *coming)] + asked
-    unmet_pods, supply = _matched(snapshot.waiting, supply)
+    unmet_pods, supply = _matched(snapshot.waiting, supply, snapshot.vxnets)
     # one that was to be detached before may still be, by a job that everybody has given up
     unsent = [nic for nic in snapshot.pool(State.DRAINING) if not nic.attempts]
     drained = [_Unit(nic.vxnet_id, nic.private_ip, nic) for nic in unsent]
-    unrecalled, kept = _matched(unmet_pods, drained)
+    unrecalled, kept = _matched(unmet_pods, drained, snapshot.vxnets)
     recall = [unit.nic for unit in drained if unit not in kept and unit.nic]
     places = max(0, want - used - waiting)  # at the cap, pods come before the warm pool
-    unmet_warm, spare = _matched(_warm_places(places, snapshot.tastes), supply)
+    unmet_warm, spare = _matched(_warm_places(places, snapshot), supply, snapshot.vxnets)
 
     room = max(0, cap - ours)
     unmet = [*unrecalled, *unmet_warm]
@@ -209,8 +209,9 @@ def _units_of(intent: Intent) -> list[_Unit]:
     return [_Unit(intent.vxnet_id, address) for address in addresses]
 
 
-def _warm_places(warm: int, tastes: t.Sequence[tuple[tuple[str, ...], int]]) -> list[Waiter]:
-    """The warm pool's places, shared out as recent pods chose their vxnets."""
+def _warm_places(warm: int, snapshot: Snapshot) -> list[Waiter]:
+    """The warm pool's places, shared out as recent pods chose their vxnets; none for what cannot be had."""
+    tastes = [taste for taste in snapshot.tastes if not taste[0] or any(map(snapshot.open, taste[0]))]
     total = sum(count for _, count in tastes)
     places: list[Waiter] = []
     for vxnets, count in sorted(tastes, key=lambda taste: -taste[1]):
@@ -219,11 +220,16 @@ def _warm_places(warm: int, tastes: t.Sequence[tuple[tuple[str, ...], int]]) -> 
     return places + [Waiter()] * (warm - len(places))
 
 
-def _matched(waiters: t.Sequence[Waiter], units: t.Sequence[_Unit]) -> tuple[list[Waiter], list[_Unit]]:
-    """Who gets none of the units, and the units that are left; the most particular choose first."""
+def _matched(
+    waiters: t.Sequence[Waiter], units: t.Sequence[_Unit], vxnets: t.Sequence[str]
+) -> tuple[list[Waiter], list[_Unit]]:
+    """Who gets none of the units, and the units that are left; the most particular choose first.
+
+    `vxnets`: what those accept who name none.
+    """
     left, unmet = list(units), []
     for waiter in sorted(waiters, key=lambda one: (not one.address, not one.vxnets, len(one.vxnets))):
-        unit = next((unit for unit in left if _fits(waiter, unit)), None)
+        unit = next((unit for unit in left if _fits(waiter, unit, vxnets)), None)
         if unit is None:
             unmet.append(waiter)
         else:
@@ -231,14 +237,14 @@ def _matched(waiters: t.Sequence[Waiter], units: t.Sequence[_Unit]) -> tuple[lis
     return unmet, left
 
 
-def _fits(waiter: Waiter, unit: _Unit) -> bool:
-    return (not waiter.vxnets or unit.vxnet_id in waiter.vxnets) and waiter.address in ("", unit.private_ip)
+def _fits(waiter: Waiter, unit: _Unit, vxnets: t.Sequence[str]) -> bool:
+    return unit.vxnet_id in (waiter.vxnets or vxnets) and waiter.address in ("", unit.private_ip)
 
 
 def choice(snapshot: Snapshot, waiter: Waiter) -> t.Optional[str]:
     """The vxnet in which a NIC for it may be asked for now."""
     if waiter.address:
-        home = snapshot.homes.get(waiter.address)
+        home = snapshot.homes.get(waiter)
         taken = any(nic.private_ip == waiter.address for nic in snapshot.nics)  # it rests, or is about to go
         return home if home and snapshot.open(home) and not taken else None
     return next((vxnet_id for vxnet_id in waiter.vxnets or snapshot.vxnets if snapshot.open(vxnet_id)), None)

@@ -17,15 +17,16 @@ log = logging.getLogger("hostnic.server")
 
 Task = t.Callable[[], None]
 
-# Threads per lane: as many ADDs may wait as an instance has NICs; moves of links are limited where they happen.
-LANES: t.Final = {"take": 64, "give": 8, "ask": 4}
+# Threads per lane: as many ADDs may wait as an instance has NICs; moves of links are limited where they happen. STATUS
+# and people's questions are answered from memory: nothing slower may be in their way.
+LANES: t.Final = {"take": 64, "give": 8, "look": 4, "collect": 1, "ask": 4}
 
 
 def lane_of(request: wire.Request) -> str:
     """Which queue a request waits in."""
     if request.op != wire.CNI:
         return "ask"
-    return {"ADD": "take", "DEL": "give", "GC": "give"}.get(request.verb, "ask")
+    return {"ADD": "take", "DEL": "give", "CHECK": "look", "GC": "collect"}.get(request.verb, "ask")
 
 
 class Lane:

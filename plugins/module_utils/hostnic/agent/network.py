@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import threading
+
 from ..config import Settings
 from ..model import gateway_link
 from ..net import replies, sysctl
@@ -21,9 +23,14 @@ class HostNetwork:
         self._table = table
         self._pool = pool
         self._nft = NftTable()
+        self._one_at_a_time = threading.Lock()  # what is older must not be applied last
 
     def apply(self) -> None:
         """Raises `LinkFailed`. Doing it again changes nothing."""
+        with self._one_at_a_time:
+            self._apply()
+
+    def _apply(self) -> None:
         known = self._table.vxnets()
         pods = known.keys() & {*self._settings.vxnet, *(nic.vxnet_id for nic in self._table.nics())}
         own = self._pool.own_vxnets()

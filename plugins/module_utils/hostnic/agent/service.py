@@ -71,7 +71,7 @@ def run(
     )
     network = HostNetwork(settings, engine.table, engine.pool)
     network.apply()
-    verbs = Verbs(engine.pool, links, wire.boottime, Host(settings.vxnet, settings.iface))
+    verbs = Verbs(engine.pool, links, wire.boottime, Host(settings.vxnet, settings.policy, settings.iface))
     plugin = Plugin(verbs, settings.bindaddr, wire.boottime)
     spool = Spool(Path(settings.statedir) / "spool", plugin.handle, boot_id)
     spool.drain()

@@ -44,6 +44,13 @@ def differences(
     return [*found, *_of_link(expected, nic, seen, interface or {}), *expected.missing]
 
 
+def unlike(expected: Expected, nic: Nic, seen: t.Optional[PodState]) -> list[str]:
+    """Where an interface is not what an ADD would make now, before any later plugin has had it."""
+    if seen is None:
+        return [f"the pod has no interface {expected.ifname}"]
+    return [*_of_link(expected, nic, seen, {}), *expected.missing]
+
+
 def _of_lease(lease: Lease, nic: Nic, netns_inode: int) -> t.Iterator[str]:
     if nic.state is not State.IN_USE:
         yield f"its NIC {nic.nic_id} is {nic.state.value}"
@@ -52,17 +59,18 @@ def _of_lease(lease: Lease, nic: Nic, netns_inode: int) -> t.Iterator[str]:
 
 
 def _of_link(expected: Expected, nic: Nic, seen: PodState, interface: Json) -> t.Iterator[str]:
-    if nic.nic_id not in (seen.permanent, seen.mac) and seen.mac != interface.get("mac"):
-        yield f"{expected.ifname} is the link {seen.permanent}, not NIC {nic.nic_id}"
-    told = interface.get("mac") or nic.nic_id  # a later plugin may have changed it, and said so
-    if seen.mac.lower() != str(told).lower():
+    told = str(interface.get("mac") or nic.nic_id).lower()  # a later plugin may have changed it, and said so
+    if nic.nic_id not in (seen.permanent, seen.mac) and seen.mac != told:
+        yield f"{expected.ifname} is the link {seen.permanent or seen.mac}, not NIC {nic.nic_id}"
+    if seen.mac != told:
         yield f"{expected.ifname} has the MAC {seen.mac}, not {told}"
     if not seen.up:
         yield f"{expected.ifname} is down"
     if expected.address not in seen.addresses:
         yield f"{expected.ifname} lacks the address {expected.address} (it has {', '.join(seen.addresses) or 'none'})"
-    if expected.mtu and seen.mtu != expected.mtu and not interface.get("mtu"):
-        yield f"{expected.ifname} has the MTU {seen.mtu}, not {expected.mtu}"
+    mtu = expected.mtu and (interface.get("mtu") or expected.mtu)
+    if seen.mtu != (mtu or seen.mtu):
+        yield f"{expected.ifname} has the MTU {seen.mtu}, not {mtu}"
     for route in expected.routes:
         if route not in seen.routes:
             yield f"the route to {route.dst}{f' via {route.via}' if route.via else ''} is not there"

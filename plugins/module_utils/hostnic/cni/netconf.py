@@ -4,13 +4,15 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 import typing as t
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from ..config.settings import LOG_LEVELS, POLICIES
 from ..errors import InvalidConfig
-from .wishes import Wishes, seconds, wishes
+from .fields import Json, excerpt, get, one_of, seconds, texts
+from .wishes import Wishes, wishes
 
 ROUTER: t.Final = "router"
 GATEWAY: t.Final = "gateway"
@@ -21,8 +23,7 @@ EVERYWHERE: t.Final = "0.0.0.0/0"
 _UNSPECIFIED: t.Final = "0.0.0.0"  # as `gw`: the host's gateway NIC
 _MTU_RANGE: t.Final = (68, 65535)  # IPv4's minimum; the link's own maximum is the kernel's to check
 
-_T = t.TypeVar("_T")
-Json = t.Mapping[str, t.Any]
+_VXNET: t.Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 
 
 @dataclass(frozen=True)
@@ -59,23 +60,23 @@ def parse(config: Json, bindaddr: str, args: t.Mapping[str, str] = MappingProxyT
 
     Raises `InvalidConfig`, which names the field and what to write instead.
     """
-    _get(config, "type", str, "")
-    _check_bindaddr(_get(config, "args", dict, {}), bindaddr)
-    ipam = _get(config, "ipam", dict, {})
+    get(config, "type", str, "")
+    _check_bindaddr(get(config, "args", dict, {}), bindaddr)
+    ipam = get(config, "ipam", dict, {})
     wished = wishes(config, args)
     conf = NetConf(
-        is_gateway=_get(config, "isGateway", bool, False),
-        ip_masq=_get(config, "ipMasq", bool, False),
+        is_gateway=get(config, "isGateway", bool, False),
+        ip_masq=get(config, "ipMasq", bool, False),
         routes=tuple(
-            _route(item, f"ipam.routes[{i}]") for i, item in enumerate(_get(ipam, "routes", list, [], "ipam."))
+            _route(item, f"ipam.routes[{i}]") for i, item in enumerate(get(ipam, "routes", list, [], "ipam."))
         ),
-        default_route=_one_of(config, "defaultRoute", (ROUTER, GATEWAY, NONE), ROUTER),
+        default_route=one_of(config, "defaultRoute", (ROUTER, GATEWAY, NONE), ROUTER),
         mtu=_mtu(config),
         vxnets=_vxnets(config),
-        policy=_one_of(config, "policy", POLICIES, ""),
+        policy=one_of(config, "policy", POLICIES, ""),
         keep=_keep(config, wished),
         wishes=wished,
-        dns=wished.dns or _dns(_get(config, "dns", dict, {})),
+        dns=wished.dns or _dns(get(config, "dns", dict, {})),
         previous=_previous(config),
     )
     if conf.is_gateway and not conf.routes and conf.default_route != GATEWAY:
@@ -93,16 +94,16 @@ def valid_attachments(config: Json) -> frozenset[tuple[str, str]]:
     """
     items = config.get(VALID_ATTACHMENTS)
     if not isinstance(items, list):
-        raise InvalidConfig(f"{VALID_ATTACHMENTS}: a list is wanted, not {_excerpt(items)}: nothing was released")
+        raise InvalidConfig(f"{VALID_ATTACHMENTS}: a list is wanted, not {excerpt(items)}: nothing was released")
     found = set()
     for i, item in enumerate(items):
         where = f"{VALID_ATTACHMENTS}[{i}]"
         if not isinstance(item, dict):
-            raise InvalidConfig(f"{where}: an object is wanted, not {_excerpt(item)}: nothing was released")
-        pair = tuple(_get(item, key, str, "", f"{where}.") for key in ("containerID", "ifname"))
+            raise InvalidConfig(f"{where}: an object is wanted, not {excerpt(item)}: nothing was released")
+        pair = tuple(get(item, key, str, "", f"{where}.") for key in ("containerID", "ifname"))
         if not all(pair):
             raise InvalidConfig(
-                f"{where}: containerID and ifname are wanted, not {_excerpt(item)}: nothing was released"
+                f"{where}: containerID and ifname are wanted, not {excerpt(item)}: nothing was released"
             )
         found.add((pair[0], pair[1]))
     return frozenset(found)
@@ -110,53 +111,22 @@ def valid_attachments(config: Json) -> frozenset[tuple[str, str]]:
 
 def log_level(config: Json) -> str:
     """Of the messages about one call, "" for the agent's own. Raises `InvalidConfig`."""
-    return _one_of(config, "logLevel", LOG_LEVELS, "")
+    return one_of(config, "logLevel", LOG_LEVELS, "")
 
 
 # -- fields -----------------------------------------------------------------------------------------------------------
-
-_WORDS: t.Final = {str: "text", bool: "true or false", dict: "an object", list: "a list", int: "a whole number"}
-
-
-def _get(config: Json, key: str, kind: type[_T], default: _T, prefix: str = "") -> _T:
-    """The field, the default where it is absent or null."""
-    value = config.get(key)
-    if value is None:
-        return default
-    if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
-        raise InvalidConfig(f"{prefix}{key}: {_WORDS[kind]} is wanted, not {_excerpt(value)}")
-    return value
-
-
-def _one_of(config: Json, key: str, words: t.Sequence[str], default: str) -> str:
-    word = _get(config, key, str, default)
-    if word not in words and word != default:
-        raise InvalidConfig(f"{key}: {', '.join(words[:-1])} or {words[-1]} is wanted, not {_excerpt(word)}")
-    return word
 
 
 def _keep(config: Json, wished: Wishes) -> float:
     """The pod's own word, the network's, or `KEEP`."""
     if wished.keep is not None:
         return wished.keep
-    text = _get(config, "keepAddress", str, "")
+    text = get(config, "keepAddress", str, "")
     return seconds(text, "keepAddress") if text else KEEP
 
 
-def _texts(config: Json, key: str, prefix: str = "") -> tuple[str, ...]:
-    items: list[t.Any] = _get(config, key, list, [], prefix)
-    if not all(isinstance(item, str) for item in items):
-        raise InvalidConfig(f"{prefix}{key}: a list of texts is wanted, not {_excerpt(items)}")
-    return tuple(items)
-
-
-def _excerpt(value: t.Any) -> str:
-    text = ascii(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
-
-
 def _mtu(config: Json) -> t.Optional[int]:
-    mtu = _get(config, "mtu", int, 0)
+    mtu = get(config, "mtu", int, 0)
     low, high = _MTU_RANGE
     if mtu and not low <= mtu <= high:
         raise InvalidConfig(f"mtu: {low} to {high} is wanted, not {mtu}; leave it out for the NIC's own")
@@ -164,24 +134,30 @@ def _mtu(config: Json) -> t.Optional[int]:
 
 
 def _vxnets(config: Json) -> tuple[str, ...]:
-    one, several = _get(config, "vxnet", str, ""), _texts(config, "vxnets")
+    one, several = get(config, "vxnet", str, ""), texts(config, "vxnets")
     if one and several:
         raise InvalidConfig("vxnet and vxnets: write one of the two")
-    return (one,) if one else several
+    found = (one,) if one else several
+    for vxnet_id in found:
+        if not _VXNET.fullmatch(vxnet_id):
+            raise InvalidConfig(
+                f"{'vxnet' if one else 'vxnets'}: an id such as vxnet-0a1b2c3 is wanted, not {excerpt(vxnet_id)}"
+            )
+    return found
 
 
 def _dns(dns: Json) -> Json:
     for key in ("nameservers", "search", "options"):
-        _texts(dns, key, "dns.")
-    _get(dns, "domain", str, "", "dns.")
+        texts(dns, key, "dns.")
+    get(dns, "domain", str, "", "dns.")
     return {key: value for key, value in dns.items() if value}
 
 
 def _previous(config: Json) -> t.Optional[dict[str, t.Any]]:
-    previous: dict[str, t.Any] = _get(config, "prevResult", dict, {})
+    previous: dict[str, t.Any] = get(config, "prevResult", dict, {})
     for key in ("interfaces", "ips", "routes"):
-        _get(previous, key, list, [], "prevResult.")
-    _get(previous, "dns", dict, {}, "prevResult.")
+        get(previous, key, list, [], "prevResult.")
+    get(previous, "dns", dict, {}, "prevResult.")
     return previous or None
 
 
@@ -190,24 +166,24 @@ def _previous(config: Json) -> t.Optional[dict[str, t.Any]]:
 
 def _route(item: t.Any, where: str) -> ConfRoute:
     if not isinstance(item, dict):
-        raise InvalidConfig(f'{where}: an object is wanted, such as {{"dst": "10.96.0.0/12"}}, not {_excerpt(item)}')
-    dst, gw = _get(item, "dst", str, "", f"{where}."), _get(item, "gw", str, "", f"{where}.")
+        raise InvalidConfig(f'{where}: an object is wanted, such as {{"dst": "10.96.0.0/12"}}, not {excerpt(item)}')
+    dst, gw = get(item, "dst", str, "", f"{where}."), get(item, "gw", str, "", f"{where}.")
     for field_, value in (("dst", dst), ("gw", gw)):
         if ":" in value:
             raise InvalidConfig(
-                f"{where}.{field_}: {_excerpt(value)} is IPv6, which QingCloud vxnets do not carry: remove this route"
+                f"{where}.{field_}: {excerpt(value)} is IPv6, which QingCloud vxnets do not carry: remove this route"
             )
     try:
         network = ipaddress.IPv4Network(dst, strict=False) if "/" in dst else None
     except ValueError:
         network = None
     if network is None:
-        raise InvalidConfig(f"{where}.dst: a network such as 10.96.0.0/12 is wanted, not {_excerpt(dst)}")
+        raise InvalidConfig(f"{where}.dst: a network such as 10.96.0.0/12 is wanted, not {excerpt(dst)}")
     try:
         gateway = str(ipaddress.IPv4Address(gw)) if gw else ""
     except ValueError:
         raise InvalidConfig(
-            f"{where}.gw: an address is wanted, not {_excerpt(gw)}; leave it out for the host's gateway NIC"
+            f"{where}.gw: an address is wanted, not {excerpt(gw)}; leave it out for the host's gateway NIC"
         ) from None
     return ConfRoute(str(network), gateway)
 
@@ -216,10 +192,10 @@ def _check_bindaddr(args: Json, own: str) -> None:
     """args.BindAddr in any letter case, as the original read it; it must name this agent."""
     for key in args:
         if key.lower() == "bindaddr":
-            named = _get(args, key, str, "", "args.")
+            named = get(args, key, str, "", "args.")
             if named and not _same_address(named, own):
                 raise InvalidConfig(
-                    f"args.{key}: {_excerpt(named)} is not this node's agent: write {own}, or leave it out"
+                    f"args.{key}: {excerpt(named)} is not this node's agent: write {own}, or leave it out"
                 )
 
 

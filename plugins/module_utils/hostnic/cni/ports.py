@@ -26,8 +26,8 @@ class NicPool(t.Protocol):
     ) -> tuple[Nic, bool]:
         """Reserve a NIC; True where this key held one before. Raises at the deadline or once cancelled."""
 
-    def unable(self, vxnets: tuple[str, ...]) -> t.Optional[HostnicError]:
-        """Why no ADD can be served now, None where one can; from memory."""
+    def unable(self, vxnets: tuple[str, ...], gateway: bool) -> t.Optional[HostnicError]:
+        """Why no ADD can be served now, None where one can; from memory. `gateway`: it needs a gateway NIC."""
 
     def commit(self, key: LeaseKey, netns_inode: int, ifindex: int) -> None:
         """The NIC is in the pod and configured."""
@@ -47,8 +47,8 @@ class NicPool(t.Protocol):
     def found_in(self, netns_inode: int, ifname: str) -> t.Optional[Lease]:
         """The stand-in for a lease that a lost journal has forgotten, of the NIC found in that netns."""
 
-    def take_over(self, lease: Lease, key: LeaseKey, args: dict[str, str]) -> None:
-        """The stand-in becomes this attachment's lease."""
+    def take_over(self, lease: Lease, key: LeaseKey, args: dict[str, str]) -> bool:
+        """The stand-in becomes this attachment's lease; False where it has ended meanwhile."""
 
     def nic(self, nic_id: str) -> t.Optional[Nic]:
         """None where it is not ours."""

@@ -13,8 +13,7 @@ from .netconf import EVERYWHERE, GATEWAY, NONE, NetConf
 
 def needs_gateway(conf: NetConf) -> bool:
     """Whether any route goes through the host's gateway NIC, which may have to be made first."""
-    by_host = any(route.via_host or (conf.is_gateway and not route.gw) for route in conf.routes)
-    return by_host or conf.is_gateway or conf.default_route == GATEWAY
+    return conf.is_gateway or conf.default_route == GATEWAY or any(route.via_host for route in conf.routes)
 
 
 def of_pod(conf: NetConf, vxnet: KnownVxnet, gateway: str, host: str) -> tuple[Route, ...]:

@@ -132,6 +132,10 @@ def _args(text: str) -> dict[str, str]:
         name, equals, value = pair.partition("=")
         if not equals or "=" in value:
             raise CniError(spec.BAD_ENVIRONMENT, f"CNI_ARGS: invalid pair {ascii(pair)}: NAME=VALUE is wanted")
+        try:
+            pair.encode()
+        except UnicodeEncodeError:
+            raise CniError(spec.BAD_ENVIRONMENT, f"CNI_ARGS: {ascii(pair)} is not UTF-8") from None
         args[name] = value
     unknown = sorted(args.keys() - _KNOWN_ARGS)
     if unknown and args.get("IgnoreUnknown", "").lower() not in ("1", "true"):

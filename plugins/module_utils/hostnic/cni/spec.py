@@ -74,7 +74,7 @@ def _listed(shape: Shape, attached: Attached, before: Json) -> Json:
     if shape.hardware:
         known = {"mtu": attached.mtu, "pciID": attached.pci_id}
         interface.update({key: value for key, value in known.items() if value})
-    address: Json = {"address": attached.address, "gateway": attached.gateway, "interface": len(interfaces)}
+    address: Json = {"address": attached.address, **_gateway(attached), "interface": len(interfaces)}
     if shape.ip_family:
         address["version"] = "4"
     return {
@@ -89,7 +89,11 @@ def _by_family(attached: Attached, before: Json) -> Json:
     if before.get("ip4"):
         return {}
     routes = [_route(route) for route in attached.routes]
-    return {"ip4": {"ip": attached.address, "gateway": attached.gateway, "routes": routes}}
+    return {"ip4": {"ip": attached.address, **_gateway(attached), "routes": routes}}
+
+
+def _gateway(attached: Attached) -> Json:
+    return {"gateway": attached.gateway} if attached.gateway else {}
 
 
 def _route(route: Route) -> Json:
@@ -129,6 +133,7 @@ CODES: t.Final[dict[str, int]] = {
     "AuthFailed": AUTH_FAILED,
     "NotFound": NOT_FOUND,
     "LinkFailed": LINK_FAILED,
+    "StoreFailed": IO_FAILURE,
     "ProtocolMismatch": PROTOCOL_MISMATCH,
     "WireError": PROTOCOL_MISMATCH,
 }

@@ -3,20 +3,21 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import random
 import typing as t
-from collections import Counter
+from collections import defaultdict
 from dataclasses import dataclass
 
 from .. import policy
 from ..errors import HostnicError, InvalidConfig
-from ..model import Fixed, KnownVxnet, Lease, LeaseKey, Nic, Placed, PodLink, Route
+from ..model import POOL, Fixed, KnownVxnet, Lease, LeaseKey, Nic, Placed, PodLink, Route
 from ..ports import Clock
 from ..states import State
 from . import routes, spec
 from .attempt import Attempt
-from .check import Expected, differences
+from .check import Expected, differences, unlike
 from .locks import HungUp, KeyedLocks, Turnstile, go_on
 from .netconf import NetConf
 from .netns import Netns
@@ -28,6 +29,7 @@ log = logging.getLogger("hostnic.cni")
 
 # The kernel moves one link at a time; more callers at once only delay the pod in the middle.
 _MOVES_AT_ONCE: t.Final = 4
+_LEAVING: t.Final = (State.DRAINING, State.DETACHING, State.DELETING)
 
 
 @dataclass(frozen=True)
@@ -40,9 +42,10 @@ class Wait:
 
 @dataclass(frozen=True)
 class Host:
-    """`vxnets`: those of the agent, for networks that name none; `iface`: the host's own link."""
+    """`vxnets` and `policy`: the agent's, for networks that name none; `iface`: the host's own link."""
 
     vxnets: tuple[str, ...] = ()
+    policy: str = policy.FAIL_ROTATE
     iface: str = "eth0"
 
 
@@ -63,7 +66,7 @@ class Verbs:
         self._clock = clock
         self._host = host
         self._dice = dice
-        self._turns: Counter[str] = Counter()  # ADDs by network, for its own policy
+        self._turns: dict[str, t.Iterator[int]] = defaultdict(itertools.count)  # ADDs of a network, for its policy
         self._attachments = KeyedLocks(clock)
         self._moves = Turnstile(moves_at_once, clock)
 
@@ -77,14 +80,14 @@ class Verbs:
             self._forgotten(call.key, call.args, netns)
             nic = self._standing(call.key, netns)
             if nic:
-                log.info("%s already has %s", call.key, nic.nic_id)
-                vxnet, pod_routes = self._layout(nic, conf, wait)
-                return _attached(call, conf, nic, vxnet, pod_routes, self._again(netns, call))
+                return self._again(call, conf, nic, netns, wait)
             fixed = self._fixed(call, conf)
             vxnets = self._vxnets(call.network, conf)
             nic, _ = self._pool.acquire(call.key, call.args, wait.deadline, wait.cancelled, vxnets, fixed)
             attempt = Attempt(self._pool, self._links, call.key, nic, netns)
             try:
+                if conf.wishes.mac not in ("", nic.nic_id):
+                    raise _no_such_mac(conf.wishes.mac)
                 vxnet, pod_routes = self._layout(nic, conf, wait)
                 self._pool.masquerade(call.network, nic.vxnet_id, conf.ip_masq)
                 with self._moves.hold(wait.deadline, wait.cancelled):
@@ -107,7 +110,7 @@ class Verbs:
             expected = self._expected(call, conf, nic)
             seen = self._links.look(netns.descriptor, call.ifname)
         found = differences(expected, lease, nic, netns.inode, seen, conf.previous or {})
-        if conf.is_gateway:
+        if routes.needs_gateway(conf):
             found += self._links.host_findings(self._host.iface)
         if found:
             raise CniError(spec.DIFFERS, f"{call.ifname} of {call.container_id}: {'; '.join(found)}")
@@ -133,7 +136,7 @@ class Verbs:
 
     def status(self, conf: NetConf) -> None:
         """Raises `CniError` (50) where no ADD of this network can be served. From memory."""
-        reason = self._pool.unable(conf.vxnets)
+        reason = self._pool.unable(conf.vxnets, routes.needs_gateway(conf))
         if reason:
             raise CniError(spec.NOT_AVAILABLE, reason.message, kind=reason.kind)
 
@@ -210,8 +213,8 @@ class Verbs:
             found = self._pool.found_in(netns.inode, key.ifname)
         if found is not None:
             log.warning("%s: the NIC %s found in its netns is its own", key, found.nic_id)
-            self._pool.take_over(found, key, args)
-        return found is not None
+            return self._pool.take_over(found, key, args)
+        return False
 
     def _fetch(self, lease: Lease, netns: t.Optional[Netns]) -> bool:
         """Whether the lease's link is back in parking; looks into `netns`, the host's and parking."""
@@ -246,31 +249,35 @@ class Verbs:
             pod_routes = routes.of_pod(conf, vxnet, gateway, self._host_address(conf))
         return Expected(call.ifname, call.netns, _address(nic, vxnet), pod_routes, conf.mtu or 0, missing)
 
-    def _again(self, netns: Netns, call: Invocation) -> Placed:
-        """Of a NIC that is in the pod already."""
+    def _again(self, call: Invocation, conf: NetConf, nic: Nic, netns: Netns, wait: Wait) -> Attached:
+        """The result of an ADD that was carried out before. Raises `CniError` (118) where another is wanted now."""
+        vxnet, pod_routes = self._layout(nic, conf, wait)
         seen = self._links.look(netns.descriptor, call.ifname)
-        return Placed(seen.ifindex, seen.mtu, seen.pci_id) if seen else Placed(0, 0)
+        expected = Expected(call.ifname, call.netns, _address(nic, vxnet), pod_routes, conf.mtu or 0)
+        found = unlike(expected, nic, seen)
+        if found or seen is None:
+            said = f"{call.ifname} of {call.container_id} was added otherwise, DEL it first: {'; '.join(found)}"
+            raise CniError(spec.DIFFERS, said)
+        log.info("%s already has %s", call.key, nic.nic_id)
+        placed = Placed(seen.ifindex, seen.mtu, seen.pci_id)
+        return _attached(call, conf, nic, vxnet, pod_routes, placed)
 
     def _vxnets(self, network: str, conf: NetConf) -> tuple[str, ...]:
-        """In the order in which new NICs are asked for, by the network's own policy where it has one."""
-        if not conf.policy:
-            return conf.vxnets
-        turn = self._turns[network]
-        self._turns[network] += 1
-        turn = turn if conf.policy == policy.ROUND_ROTATE else 0  # what is full or fails is passed over anyway
-        return tuple(policy.order(conf.policy, conf.vxnets or self._host.vxnets, turn, self._dice))
+        """In the order in which new NICs are asked for; none where the agent's vxnets and policy are to be followed."""
+        if not conf.policy and not conf.vxnets:
+            return ()
+        chosen = conf.policy or self._host.policy
+        # with the other policies, what is full or fails is passed over anyway
+        turn = next(self._turns[network]) if chosen == policy.ROUND_ROTATE else 0
+        return tuple(policy.order(chosen, conf.vxnets or self._host.vxnets, turn, self._dice))
 
     def _fixed(self, call: Invocation, conf: NetConf) -> t.Optional[Fixed]:
         """The address that this pod must have. A MAC stands for the NIC's address: both are for life."""
         address, mac = conf.wishes.address, conf.wishes.mac
         if mac:
             nic = self._pool.nic(mac)
-            if nic is None:
-                raise CniError(
-                    spec.UNSUPPORTED_FIELD,
-                    f"mac={mac} is no NIC of this node's pool: a NIC's MAC is fixed when QingCloud makes it; leave it "
-                    "out, or name one of `qingagent pool`",
-                )
+            if nic is None or nic.purpose != POOL or nic.doomed or nic.state in _LEAVING:
+                raise _no_such_mac(mac)
             if address not in ("", nic.private_ip):
                 raise InvalidConfig(
                     f"mac {mac} has the address {nic.private_ip}, not {address}: ask for one of the two"
@@ -278,10 +285,18 @@ class Verbs:
             address = nic.private_ip
         if not address:
             return None
-        name = call.args.get("K8S_POD_NAME", "")
-        if not name:  # nobody can come back as this container
+        name, namespace = call.args.get("K8S_POD_NAME", ""), call.args.get("K8S_POD_NAMESPACE", "")
+        if not (name and namespace):  # podman gives a name, but none that comes back
             return Fixed(address, call.container_id)
-        return Fixed(address, f"{call.args.get('K8S_POD_NAMESPACE', '')}/{name}", conf.keep)
+        return Fixed(address, f"{namespace}/{name}", conf.keep)
+
+
+def _no_such_mac(mac: str) -> CniError:
+    return CniError(
+        spec.UNSUPPORTED_FIELD,
+        f"mac={mac} is no NIC that this node's pool can give: a NIC's MAC is fixed when QingCloud makes it; leave it "
+        "out, or name a READY one of `qingagent pool`",
+    )
 
 
 def _address(nic: Nic, vxnet: KnownVxnet) -> str:

@@ -12,8 +12,8 @@ import re
 import typing as t
 from dataclasses import dataclass
 
-from ..config.values import duration
 from ..errors import InvalidConfig
+from .fields import Json, excerpt, get, seconds, texts
 
 ANNOTATIONS: t.Final = "io.kubernetes.cri.pod-annotations"
 ADDRESS_ANNOTATION: t.Final = "qingcloud.cni/ip"
@@ -31,28 +31,18 @@ class Wishes:
     address: str = ""
     mac: str = ""
     keep: t.Optional[float] = None
-    dns: t.Optional[t.Mapping[str, t.Any]] = None
+    dns: t.Optional[Json] = None
 
 
-def wishes(config: t.Mapping[str, t.Any], args: t.Mapping[str, str]) -> Wishes:
+def wishes(config: Json, args: t.Mapping[str, str]) -> Wishes:
     """Raises `InvalidConfig`, which names where the wish stands and what to write instead."""
-    runtime = _object(config.get("runtimeConfig"), "runtimeConfig")
-    annotations = _object(runtime.get(ANNOTATIONS), f"runtimeConfig.{ANNOTATIONS}")
+    runtime: Json = get(config, "runtimeConfig", dict, {})
+    annotations: Json = get(runtime, ANNOTATIONS, dict, {}, "runtimeConfig.")
     return Wishes(_address(runtime, annotations, args), _mac(runtime, args), _keep(annotations), _dns(runtime))
 
 
-def seconds(value: t.Any, where: str) -> float:
-    """A duration such as 10m. Raises `InvalidConfig`."""
-    found = duration(value) if isinstance(value, str) else None
-    if found is None:
-        raise InvalidConfig(f'{where}: a duration such as "10m" is wanted, "0" for none, not {ascii(value)[:60]}')
-    return found
-
-
-def _address(runtime: t.Mapping[str, t.Any], annotations: t.Mapping[str, t.Any], args: t.Mapping[str, str]) -> str:
-    ips = runtime.get("ips") or []
-    if not isinstance(ips, list):
-        raise InvalidConfig(f"runtimeConfig.ips: a list of addresses is wanted, not {ascii(ips)[:60]}")
+def _address(runtime: Json, annotations: Json, args: t.Mapping[str, str]) -> str:
+    ips = get(runtime, "ips", list, [], "runtimeConfig.")
     if len(ips) > 1:
         raise InvalidConfig(f"runtimeConfig.ips: a NIC has one address, not {len(ips)}: ask for one")
     asked = {
@@ -67,44 +57,33 @@ def _ipv4(value: t.Any, where: str) -> str:
     """With or without a prefix length: it is the vxnet's in any case."""
     text = value.strip() if isinstance(value, str) else ""
     if ":" in text:
-        raise InvalidConfig(f"{where}: {ascii(value)[:60]} is IPv6, which QingCloud vxnets do not carry: ask for IPv4")
+        raise InvalidConfig(f"{where}: {excerpt(value)} is IPv6, which QingCloud vxnets do not carry: ask for IPv4")
     try:
         return str(ipaddress.IPv4Interface(text).ip)
     except ValueError:
-        raise InvalidConfig(f"{where}: an address of the pod's vxnet is wanted, not {ascii(value)[:60]}") from None
+        raise InvalidConfig(f"{where}: an address of the pod's vxnet is wanted, not {excerpt(value)}") from None
 
 
-def _mac(runtime: t.Mapping[str, t.Any], args: t.Mapping[str, str]) -> str:
+def _mac(runtime: Json, args: t.Mapping[str, str]) -> str:
     asked = {"runtimeConfig.mac": runtime.get("mac"), "CNI_ARGS: MAC": args.get("MAC")}
     for where, value in asked.items():
         if not value:
             continue
         mac = value.strip().lower() if isinstance(value, str) else ""
         if not _MAC.fullmatch(mac):
-            raise InvalidConfig(f"{where}: a MAC such as 52:54:00:aa:bb:01 is wanted, not {ascii(value)[:60]}")
+            raise InvalidConfig(f"{where}: a MAC such as 52:54:00:aa:bb:01 is wanted, not {excerpt(value)}")
         return mac
     return ""
 
 
-def _keep(annotations: t.Mapping[str, t.Any]) -> t.Optional[float]:
+def _keep(annotations: Json) -> t.Optional[float]:
     value = annotations.get(KEEP_ANNOTATION)
     return None if value is None else seconds(value, f"annotation {KEEP_ANNOTATION}")
 
 
-def _dns(runtime: t.Mapping[str, t.Any]) -> t.Optional[t.Mapping[str, t.Any]]:
+def _dns(runtime: Json) -> t.Optional[Json]:
     """The capability's names are others than the result's."""
-    asked = _object(runtime.get("dns"), "runtimeConfig.dns")
+    asked: Json = get(runtime, "dns", dict, {}, "runtimeConfig.")
     names = {"servers": "nameservers", "searches": "search", "options": "options"}
-    found = {ours: asked.get(theirs) or [] for theirs, ours in names.items()}
-    for theirs, ours in names.items():
-        if not isinstance(found[ours], list) or not all(isinstance(item, str) for item in found[ours]):
-            raise InvalidConfig(f"runtimeConfig.dns.{theirs}: a list of texts is wanted")
+    found = {ours: list(texts(asked, theirs, "runtimeConfig.dns.")) for theirs, ours in names.items()}
     return {name: value for name, value in found.items() if value} or None
-
-
-def _object(value: t.Any, where: str) -> t.Mapping[str, t.Any]:
-    if value is None:
-        return {}
-    if not isinstance(value, dict):
-        raise InvalidConfig(f"{where}: an object is wanted, not {ascii(value)[:60]}")
-    return value

@@ -24,10 +24,12 @@ def duration(text: str) -> t.Optional[float]:
     """Seconds of `10m`, `1h30m`, `500ms`, `2.5s` or a bare number of seconds; None for what is none."""
     text = text.strip().lower()
     if _NUMBER.fullmatch(text):
-        return float(text)
-    if not _DURATION.fullmatch(text):
+        found = float(text)
+    elif _DURATION.fullmatch(text):
+        found = sum(float(number) * _UNITS[unit] for number, unit in _PART.findall(text))
+    else:
         return None
-    return sum(float(number) * _UNITS[unit] for number, unit in _PART.findall(text))
+    return found if math.isfinite(found) else None
 
 
 def _string(value: t.Any, name: str) -> str:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a main routing table says: its default route, and what leaves by one link."""
+"""What the routing tables say: the main one's default route, and what leaves by one link."""
 
 from __future__ import annotations
 
@@ -30,8 +30,9 @@ class Hop:
 
 @dataclass(frozen=True)
 class Entry:
-    """An IPv4 unicast route of the main table. `connected`: the kernel made it for an address."""
+    """An IPv4 unicast route, of the table with this number. `connected`: the kernel made it for an address."""
 
+    table: int
     dst: str
     hops: tuple[Hop, ...]
     metric: int
@@ -40,34 +41,35 @@ class Entry:
 
 def default_route(channel: Netlink) -> t.Optional[Hop]:
     """Of the IPv4 default route that is used; of several next hops the first."""
-    found = [entry for entry in _main_table(channel) if entry.dst == "0.0.0.0/0" and entry.hops]
+    found = [entry for entry in _tables(channel) if (entry.table, entry.dst) == (MAIN, "0.0.0.0/0") and entry.hops]
     best = min(found, key=lambda entry: entry.metric, default=None)
     return best.hops[0] if best is not None else None
 
 
 def routes_out_of(channel: Netlink, index: int) -> list[Route]:
-    """By this link, in the table's order, without those that came with its addresses."""
-    entries = [entry for entry in _main_table(channel) if not entry.connected]
+    """By this link, of whatever table (the plugin `sbr` moves them), without those that came with its addresses."""
+    entries = [entry for entry in _tables(channel) if not entry.connected]
     return [Route(entry.dst, hop.via) for entry in entries for hop in entry.hops if hop.index == index]
 
 
-def _main_table(channel: Netlink) -> list[Entry]:
+def _tables(channel: Netlink) -> list[Entry]:
     request = Request(
-        encode("route", _RTM_GETROUTE, REQUEST | DUMP, {"family": socket.AF_INET}, ()), "read the routing table"
+        encode("route", _RTM_GETROUTE, REQUEST | DUMP, {"family": socket.AF_INET}, ()), "read the routing tables"
     )
     return [entry for entry in map(_parse, channel.dump(request)) if entry is not None]
 
 
 def _parse(body: bytes) -> t.Optional[Entry]:
     _family, length, _source, _tos, table, protocol, _scope, kind, _flags = _RTMSG.unpack_from(body)
-    if table != MAIN or kind != _UNICAST:
+    if kind != _UNICAST:
         return None
     known = dict(attributes(body, _RTMSG.size))
+    table = struct.unpack("=I", known[15])[0] if 15 in known else table  # RTA_TABLE, of numbers above 255
     network = socket.inet_ntoa(known.get(1, bytes(4)))  # RTA_DST
     hops = tuple(_hops(known))
     metric = known.get(6, bytes(4))  # RTA_PRIORITY
     connected = protocol == PROTO_KERNEL and not any(hop.via for hop in hops)
-    return Entry(f"{network}/{length}", hops, struct.unpack("=I", metric)[0], connected)
+    return Entry(table, f"{network}/{length}", hops, struct.unpack("=I", metric)[0], connected)
 
 
 def _hops(known: t.Mapping[int, bytes]) -> t.Iterator[Hop]:
