@@ -1,0 +1,210 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The cases put on the nodes of a lab: pods, kube-proxy's rules, and what came of it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import typing as t
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+
+from tests.e2e.cluster import Cluster
+from tests.e2e.services import capture, cases, fabric, traffic
+from tests.e2e.services.cases import POD_NODES, Case
+from tests.e2e.services.kubeproxy import Proxy, Service
+from tests.e2e.services.modes import MODES
+from tests.e2e.services.pods import Pod
+from tests.lab.lab import Node
+from tests.lab.wait import until
+
+
+@dataclass(frozen=True)
+class Flags:
+    """Of kube-proxy. `cluster_cidr`: the VPC's network is given."""
+
+    masquerade_all: bool = False
+    cluster_cidr: bool = False
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Of one case."""
+
+    transfer: traffic.Transfer
+    seen: capture.Seen
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Of all cases that ran at once, by number; every ICMP redirect meanwhile; node ► who masqueraded how often."""
+
+    outcomes: t.Mapping[str, Outcome]
+    redirects: t.Sequence[str]
+    masquerades: t.Mapping[str, Counter[str]]
+
+    @property
+    def failed(self) -> set[str]:
+        return {number for number, outcome in self.outcomes.items() if outcome.transfer.error}
+
+
+class Stage:
+    """Names are those of `cases`. See `staged`."""
+
+    def __init__(self, cluster: Cluster, nodes: t.Mapping[str, Node], played: t.Sequence[Case], outside: str) -> None:
+        self.cluster = cluster
+        self.nodes = nodes
+        self.cases = tuple(played)
+        self.ports = cases.ports(self.cases)
+        vxnets = dict(zip("abcd", [*cluster.lab.vxnets[:2], cluster.lab.vxnets[0], cluster.lab.vxnets[1]]))
+        self.pods = {
+            name: Pod(name, nodes[host], vxnets[name[0]], self._host_ports(name))
+            for name, host in POD_NODES.items()
+            if host in nodes
+        }
+        (router,) = cluster.lab.control("GET", "state")["routers"]
+        self._vpc = router["vpc_network"]
+        self.addresses = {"out": outside, **{name: node.address for name, node in nodes.items()}}
+        self._spaces = {"out": f"/run/netns/{fabric.OUTSIDE}"}
+        self._spaces |= {name: fabric.inside_node(node.pid) for name, node in nodes.items()}
+        self._spaces |= {name: pod.path for name, pod in self.pods.items()}
+
+    def _host_ports(self, name: str) -> dict[int, int]:
+        mapped = [case for case in self.cases if case.via == cases.HOST_PORT and case.server == name]
+        return {self.ports[case.number].node: self.ports[case.number].target for case in mapped}
+
+    @contextlib.contextmanager
+    def standing(self) -> t.Iterator[Stage]:
+        """With pods, gateway NICs and the nodes' own tables; the nodes are as they were afterwards."""
+        tables = {name: self._tables(node) for name, node in self.nodes.items()}
+        pods = list(self.pods.values())
+        with ThreadPoolExecutor(len(pods)) as pool:
+            try:
+                list(pool.map(Pod.delete, pods))  # of a run that was killed
+                list(pool.map(Pod.add, pods))
+                self.addresses |= {pod.name: pod.address for pod in pods}
+                self._names = self._look_around()
+                yield self
+            finally:
+                list(pool.map(Pod.delete, pods))
+        for name, node in self.nodes.items():
+            for table in self._tables(node) - tables[name]:  # iptables leaves its own behind, empty
+                node.run(["nft", "delete", "table", *table.split()])
+
+    @staticmethod
+    def _tables(node: Node) -> set[str]:
+        lines = node.run(["nft", "list", "tables"]).stdout.splitlines()
+        return {line.partition(" ")[2] for line in lines}
+
+    def _look_around(self) -> capture.Names:
+        """Learn the nodes' NICs; returns when each node's nftables table has its gateway NICs."""
+        nics = {pod.mac: pod.name for pod in self.pods.values()}
+        vxnets = {vxnet.vxnet_id: letter for letter, vxnet in zip("ab", self.cluster.lab.vxnets)}
+        for name, node in self.nodes.items():
+            (primary,) = [nic for nic, item in self.cluster.cloud_nics(node).items() if item["role"] == 1]
+            nics[primary] = name
+            for nic, item in self.gateways(node).items():
+                nics[nic] = f"{name}.{vxnets[item['vxnet_id']]}"
+                self.addresses[nics[nic]] = item["private_ip"]
+            until(partial(self._table_is_complete, node), 30, f"{name}: gateways in the table")
+        return fabric.known_as(self.cluster.lab, nics)
+
+    def gateways(self, node: Node) -> dict[str, dict[str, t.Any]]:
+        pool = self.cluster.pool(node)
+        return {nic_id: nic for nic_id, nic in pool.items() if nic["state"] == "GATEWAY"}
+
+    def _table_is_complete(self, node: Node) -> bool:
+        listed = json.loads(node.run(["nft", "-j", "list", "set", "ip", "qingcni", "gateways"]).stdout)
+        (found,) = [item["set"] for item in listed["nftables"] if "set" in item]
+        links = self.cluster.host_links(node)
+        return set(found.get("elem", [])) == {links[nic]["ifname"] for nic in self.gateways(node)}
+
+    # -- running --
+
+    @contextlib.contextmanager
+    def proxied(self, mode: str, flags: Flags, known: t.Sequence[Service] = ()) -> t.Iterator[None]:
+        """Every node has kube-proxy's rules for the services of the cases, or for these."""
+        known = known or cases.services(self.cases, self.addresses)
+        cidr = self._vpc if flags.cluster_cidr else ""
+        loads = {
+            name: MODES[mode](Proxy(name, node.address, flags.masquerade_all, cidr), known)
+            for name, node in self.nodes.items()
+        }
+        with contextlib.ExitStack() as undo:
+            for name, node in self.nodes.items():
+                _execute(node, loads[name].apply)
+                undo.callback(_execute, node, loads[name].remove)
+            yield
+
+    def play(self, played: t.Optional[t.Collection[str]] = None, patience: float = traffic.PATIENCE) -> Batch:
+        """The cases of these numbers, all by default, at the same time."""
+        chosen = [case for case in self.cases if played is None or case.number in played]
+        talks = {case.number: self._talk(case) for case in chosen}
+        numbers = {case.number: self.ports[case.number] for case in chosen}
+        by_port = {port: name for name, number in numbers.items() for port in (number.target, number.node)}
+        before = {name: masquerades(node) for name, node in self.nodes.items()}
+        with capture.Capture(fabric.FABRIC) as captured:
+            transfers = traffic.run(talks, patience)
+        counted = {name: masquerades(node) - before[name] for name, node in self.nodes.items()}
+        seen = capture.conversations(captured.frames, self._names, by_port)
+        outcomes = {number: Outcome(transfer, seen[number]) for number, transfer in transfers.items()}
+        return Batch(outcomes, capture.redirects(captured.frames, self._names), counted)
+
+    def ask(
+        self, client: str, address: tuple[str, int], servers: t.Sequence[str], port: int, times: int
+    ) -> set[tuple[str, str]]:
+        """Which servers answered at the address, and whom they saw."""
+        listening = {name: self._listening(name, port) for name in servers}
+        return traffic.scatter(self._spaces[client], address, listening, times)
+
+    def _listening(self, name: str, port: int) -> traffic.Listening:
+        return traffic.Listening(self._spaces[name], (self.addresses[name], port))
+
+    @staticmethod
+    def host_of(name: str) -> str:
+        return POD_NODES[name]
+
+    def _talk(self, case: Case) -> traffic.Talk:
+        number = self.ports[case.number]
+        return traffic.Talk(
+            self._spaces[case.client],
+            self._listening(case.server, number.target),
+            cases.target(case, number, self.addresses),
+        )
+
+
+@contextlib.contextmanager
+def staged(cluster: Cluster, nodes: t.Mapping[str, Node], played: t.Sequence[Case]) -> t.Iterator[Stage]:
+    """Pods on these nodes, a machine outside, and a router that keeps state."""
+    with (
+        fabric.outside() as outside,
+        fabric.stateful_router(),
+        Stage(cluster, nodes, played, outside).standing() as stage,
+    ):
+        yield stage
+
+
+def masquerades(node: Node) -> Counter[str]:
+    """Connections by who has masqueraded them: the agent's rules by their number, kube-proxy, portmap."""
+    ours = {str(number): count for number, count in enumerate(_counters(node, "qingcni", "postrouting"), 1)}
+    kube_proxy = [*_counters(node, "nat", "KUBE-POSTROUTING"), *_counters(node, "kube-proxy", "masquerading")]
+    return Counter({**ours, "kube-proxy": sum(kube_proxy), "portmap": sum(_counters(node, "nat", "CNI-HOSTPORT-MASQ"))})
+
+
+def _counters(node: Node, table: str, chain: str) -> list[int]:
+    """Of the rules that masquerade; none where there is no such chain."""
+    listed = node.run(["nft", "-j", "list", "chain", "ip", table, chain], check=False)
+    if listed.returncode:
+        return []
+    rules = [item["rule"]["expr"] for item in json.loads(listed.stdout)["nftables"] if "rule" in item]
+    verdicts = ("masquerade", {"type": "target", "name": "MASQUERADE"})
+    masquerading = [rule for rule in rules if any(verdict in (*part, *part.values()) for part in rule
+                                                  for verdict in verdicts)]  # fmt: skip
+    return [part["counter"]["packets"] for rule in masquerading for part in rule if "counter" in part]
+
+
+def _execute(node: Node, commands: t.Iterable[tuple[tuple[str, ...], str]]) -> None:
+    for argv, stdin in commands:
+        node.run(argv, stdin=stdin)
