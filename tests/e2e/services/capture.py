@@ -40,11 +40,10 @@ class Frame:
 
 @dataclass
 class Seen:
-    """Hops in the order of their first packet; `frames` counts those of the conversation."""
+    """Hops in the order of their first packet."""
 
     requests: list[str] = field(default_factory=list)
     replies: list[str] = field(default_factory=list)
-    frames: int = 0
 
 
 class Capture:
@@ -133,7 +132,6 @@ def conversations(frames: t.Iterable[Frame], names: Names, by_port: t.Mapping[in
         case = flows.get(frame.flow) or flows.get(back)
         if case is None:
             continue
-        seen[case].frames += 1
         way = seen[case].requests if frame.flow in flows else seen[case].replies
         hop = names.hop(frame)
         if hop not in way:

@@ -3,7 +3,7 @@
 
 Names: `a1 a2 b1` pods on node 1, `a3 b3` on node 2, in the vxnets a and b; `h1 h2` the nodes by their primaries, which
 are in a vxnet of their own; `h1.a h1.b` their gateway NICs; `out` a machine outside the VPC; `r` the VPC router.
-On node 3, whose primary `h3` is in vxnet a itself: `c1 c2` in vxnet a, `d1` in vxnet b.
+On node 3, whose primary `h3` is in vxnet a itself: `c1 c2` in vxnet a, `d1` in vxnet b, with a gateway NIC `h3.b`.
 """
 
 from __future__ import annotations
@@ -129,16 +129,28 @@ PRIMARY_CASES: t.Final = (
     Case("p15", "a1", "", "h3", "a1", "a1>h3"),
     Case("p16", "b3", "", "h3", "b3", "b3>r, r>h3"),
     Case("p17", "c1", "", "d1", "c1", "c1>r, r>d1"),
-    Case("p18", "h3", VIP, "a1", "h3", "h3>a1", nat="3"),
-    Case("p19", "h3", VIP, "b3", "h3.b", "h3.b>b3", nat="2"),
+    Case("p18", "h3", VIP, "a1", "h3", "h3>a1", nat="1"),
+    Case("p19", "h3", VIP, "b3", "h3.b", "h3.b>b3", nat="1"),
     Case("p20", "a1", VIP, "c1", "h1.a", "a1>h1.a, h1.a>c1", nat="1"),
-    Case("p21", "h2", NODE_PORT, "c1", "h3", "h2>r, r>h3, h3>c1", "h3", nat="kube-proxy"),
+    Case("p21", "h2", NODE_PORT, "c1", "h3", "h2.a>h3, h3>c1", "h3", nat="kube-proxy"),
     Case("p22", "c1", NODE_PORT, "c2", "h3", "c1>h3, h3>c2", "h3", nat="kube-proxy"),
     Case("p23", "a1", NODE_PORT, "c1", "h3", "a1>h3, h3>c1", "h3", nat="kube-proxy"),
     Case("p24", "b3", NODE_PORT, "c1", "h3", "b3>r, r>h3, h3>c1", "h3", nat="kube-proxy"),
     Case("p25", "out", LOCAL, "c1", "h3", "r>h3, h3>c1", "h3", nat="3"),
     Case("p26", "a1", LOCAL, "c1", "h3", "a1>h3, h3>c1", "h3", nat="1"),
     Case("p27", "b3", LOCAL, "c1", "h3", "b3>r, r>h3, h3>c1", "h3", nat="1"),
+)
+
+# The same node before a pod of vxnet b came: it has no gateway NIC at all.
+ALONE_CASES: t.Final = (
+    Case("s1", "c1", VIP, "c2", "h3", "c1>h3, h3>c2", nat="1"),
+    Case("s2", "c1", VIP, "a1", "h3", "c1>h3, h3>a1", nat="1"),
+    Case("s3", "c1", VIP, "b1", "h3", "c1>h3, h3>r, r>b1", nat="1"),
+    Case("s4", "c1", VIP, "c1", "h3", "c1>h3, h3>c1", nat="kube-proxy"),
+    Case("s5", "c1", VIP, "h3", "c1", "c1>h3"),
+    Case("s6", "h3", "", "c1", "h3", "h3>c1"),
+    Case("s7", "b1", LOCAL, "c1", "h3", "b1>r, r>h3, h3>c1", "h3", nat="1"),
+    Case("s8", "out", HOST_PORT, "c1", "h3", "r>h3, h3>c1", "h3", nat="3"),
 )
 
 

@@ -9,6 +9,7 @@ import typing as t
 from pathlib import Path
 
 from tests.e2e.services.capture import Names
+from tests.e2e.services.cases import SERVICES
 from tests.emulator.dataplane import names
 from tests.lab import netns
 from tests.lab.lab import Lab
@@ -33,7 +34,10 @@ table ip e2e {
 
 @contextlib.contextmanager
 def outside() -> t.Iterator[str]:
-    """A machine beyond the router, for as long as it is needed; yields its address."""
+    """A machine beyond the router, for as long as it is needed; yields its address.
+
+    It swallows what is meant for services, which comes so far where no node knows them.
+    """
     if OUTSIDE in netns.names():  # of a run that was killed
         netns.delete(OUTSIDE)
     router, machine = (_NETWORK.format(number) for number in (1, 2))
@@ -43,8 +47,11 @@ def outside() -> t.Iterator[str]:
         for space, link, address in ((ROUTER, "outside", router), (OUTSIDE, "eth0", machine)):
             run(["ip", "-n", space, "addr", "add", address, "dev", link])
             run(["ip", "-n", space, "link", "set", link, "up"])
-        run(["ip", "-n", OUTSIDE, "route", "add", "default", "via", router.partition("/")[0]])
-        yield machine.partition("/")[0]
+        here, there = machine.partition("/")[0], router.partition("/")[0]
+        run(["ip", "-n", OUTSIDE, "route", "add", "default", "via", there])
+        run(["ip", "-n", OUTSIDE, "route", "add", "blackhole", SERVICES])
+        run(["ip", "-n", ROUTER, "route", "add", SERVICES, "via", here])
+        yield here
     finally:
         netns.delete(OUTSIDE)
 

@@ -31,10 +31,17 @@ class Flags:
 
 @dataclass(frozen=True)
 class Outcome:
-    """Of one case."""
+    """Of one case: what failed, whom the server saw, and the links that both directions took."""
 
-    transfer: traffic.Transfer
-    seen: capture.Seen
+    error: str
+    source: str
+    requests: tuple[str, ...]
+    replies: tuple[str, ...]
+
+    @classmethod
+    def of(cls, case: Case) -> Outcome:
+        """As it should be."""
+        return cls("", case.source, case.requests, case.replies)
 
 
 @dataclass(frozen=True)
@@ -47,7 +54,7 @@ class Batch:
 
     @property
     def failed(self) -> set[str]:
-        return {number for number, outcome in self.outcomes.items() if outcome.transfer.error}
+        return {number for number, outcome in self.outcomes.items() if outcome.error}
 
 
 class Stage:
@@ -58,11 +65,13 @@ class Stage:
         self.nodes = nodes
         self.cases = tuple(played)
         self.ports = cases.ports(self.cases)
-        vxnets = dict(zip("abcd", [*cluster.lab.vxnets[:2], cluster.lab.vxnets[0], cluster.lab.vxnets[1]]))
+        a, b = cluster.lab.vxnets[:2]
+        vxnets = {"a": a, "b": b, "c": a, "d": b}
+        named = {name for case in played for name in (case.client, case.server)}
         self.pods = {
             name: Pod(name, nodes[host], vxnets[name[0]], self._host_ports(name))
             for name, host in POD_NODES.items()
-            if host in nodes
+            if name in named
         }
         (router,) = cluster.lab.control("GET", "state")["routers"]
         self._vpc = router["vpc_network"]
@@ -149,7 +158,16 @@ class Stage:
             transfers = traffic.run(talks, patience)
         counted = {name: masquerades(node) - before[name] for name, node in self.nodes.items()}
         seen = capture.conversations(captured.frames, self._names, by_port)
-        outcomes = {number: Outcome(transfer, seen[number]) for number, transfer in transfers.items()}
+        names = {address: name for name, address in self.addresses.items()}
+        outcomes = {
+            number: Outcome(
+                transfer.error,
+                names.get(transfer.source, transfer.source),
+                tuple(seen[number].requests),
+                tuple(seen[number].replies),
+            )
+            for number, transfer in transfers.items()
+        }
         return Batch(outcomes, capture.redirects(captured.frames, self._names), counted)
 
     def ask(
@@ -158,6 +176,12 @@ class Stage:
         """Which servers answered at the address, and whom they saw."""
         listening = {name: self._listening(name, port) for name in servers}
         return traffic.scatter(self._spaces[client], address, listening, times)
+
+    def shout(self, client: str, address: tuple[str, int], heard: t.Callable[[], bool]) -> list[str]:
+        """Datagrams that nobody answers, until they were `heard`; every ICMP redirect meanwhile."""
+        with capture.Capture(fabric.FABRIC) as captured:
+            traffic.shout(self._spaces[client], address, heard)
+        return capture.redirects(captured.frames, self._names)
 
     def _listening(self, name: str, port: int) -> traffic.Listening:
         return traffic.Listening(self._spaces[name], (self.addresses[name], port))

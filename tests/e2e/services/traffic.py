@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from hostnic.net.netns import once
+from tests.lab.wait import until
 
 SIZE: t.Final = 64 * 1024
 PATIENCE: t.Final = 20.0  # s for each step of a transfer: several retransmissions on a busy machine
@@ -89,11 +90,17 @@ def scatter(
             undo.callback(thread.join)
             undo.callback(listener.shutdown, socket.SHUT_RDWR)
         for _ in range(times):
-            with once(client, lambda: socket.socket(socket.AF_INET, socket.SOCK_STREAM)) as connection:
+            with once(client, socket.socket) as connection:
                 connection.settimeout(PATIENCE)
                 connection.connect(target)
                 _take(connection, len(_DONE))
     return met
+
+
+def shout(client: str, target: tuple[str, int], heard: t.Callable[[], bool]) -> None:
+    """One UDP datagram after the other, until they were `heard`; nobody answers them."""
+    with once(client, partial(socket.socket, socket.AF_INET, socket.SOCK_DGRAM)) as sender:
+        until(lambda: sender.sendto(b"?", target) and heard(), 10, f"what is sent to {target[0]}")
 
 
 def _serve(listener: socket.socket, result: Transfer, patience: float) -> None:
@@ -111,7 +118,7 @@ def _serve(listener: socket.socket, result: Transfer, patience: float) -> None:
 
 def _ask(talk: Talk, result: Transfer, patience: float) -> None:
     try:
-        with once(talk.client, lambda: socket.socket(socket.AF_INET, socket.SOCK_STREAM)) as connection:
+        with once(talk.client, socket.socket) as connection:
             connection.settimeout(patience)
             connection.connect(talk.target)
             _take(connection, SIZE)
