@@ -10,7 +10,7 @@ import pytest
 
 from tests.e2e.cluster import Cluster
 from tests.e2e.services import fabric
-from tests.e2e.services.cases import CASES, POD_NODES, Case
+from tests.e2e.services.cases import CASES, by_router_from_a_pod, forwarded_unmarked, numbers, replies_for_another
 from tests.e2e.services.modes import MODES
 from tests.e2e.services.stage import Flags, Outcome, Stage, staged
 from tests.lab.lab import Node
@@ -26,15 +26,6 @@ def stage(cluster: Cluster) -> t.Iterator[Stage]:
         yield stage
 
 
-def numbers(chosen: t.Callable[[Case], bool]) -> set[str]:
-    return {case.number for case in CASES if chosen(case)}
-
-
-def replies_for_another(case: Case) -> bool:
-    """The last reply leaves a gateway NIC of h1 with an address that is not its own: the service's, or the host's."""
-    return case.replies[-1].startswith("h1.") and case.client in POD_NODES
-
-
 @pytest.mark.parametrize("mode", MODES)
 def test_services_fail_while_the_cloud_checks_the_sources_of_gateway_nics(stage: Stage, mode: str) -> None:
     """So `mac+ip` is really what it says, and the agent's call to the cloud is really needed."""
@@ -45,7 +36,7 @@ def test_services_fail_while_the_cloud_checks_the_sources_of_gateway_nics(stage:
             api.call("ModifyNicAttributes", nic=nic_id, enable_aspoof=1)
         undo.enter_context(fabric.port_security(stage.cluster.lab, "mac+ip"))
         undo.enter_context(stage.proxied(mode, Flags()))
-        assert stage.play(patience=SHORT).failed == numbers(replies_for_another) != set()
+        assert stage.play(patience=SHORT).failed == numbers(CASES, replies_for_another) != set()
 
 
 @contextlib.contextmanager
@@ -61,11 +52,8 @@ def strict(node: Node) -> t.Iterator[None]:
 
 
 def test_a_primary_with_strict_rp_filter_takes_nothing_from_pods_by_the_router(stage: Stage) -> None:
-    def by_router_from_a_pod(case: Case) -> bool:
-        return case.client in POD_NODES and {"r>h1", "r>h2"} & set(case.requests) != set()
-
     with strict(stage.nodes["h1"]), strict(stage.nodes["h2"]), stage.proxied("iptables", Flags()):
-        assert stage.play(patience=SHORT).failed == numbers(by_router_from_a_pod) != set()
+        assert stage.play(patience=SHORT).failed == numbers(CASES, by_router_from_a_pod) != set()
 
 
 @contextlib.contextmanager
@@ -91,11 +79,8 @@ def gateways_accepted(node: Node) -> t.Iterator[None]:
 
 
 def test_a_forward_policy_of_drop_leaves_what_kube_proxy_has_marked(stage: Stage) -> None:
-    def forwarded_unmarked(case: Case) -> bool:
-        return case.nat in ("1", "2", "portmap") and case.client != case.at
-
     with stage.proxied("iptables", Flags()), forwarding_drops(stage.nodes["h1"]):
-        assert stage.play(patience=SHORT).failed == numbers(forwarded_unmarked) != set()
+        assert stage.play(patience=SHORT).failed == numbers(CASES, forwarded_unmarked) != set()
 
 
 @pytest.mark.parametrize("mode", MODES)

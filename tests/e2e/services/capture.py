@@ -78,7 +78,7 @@ class Capture:
                 if stopping:
                     return
                 continue
-            frame = _parse(address[0], raw)
+            frame = parse(address[0], raw)
             if frame is not None:
                 self.frames.append(frame)
 
@@ -90,7 +90,7 @@ def _tap() -> socket.socket:
     return tap
 
 
-def _parse(port: str, raw: bytes) -> t.Optional[Frame]:
+def parse(port: str, raw: bytes) -> t.Optional[Frame]:
     """None for what is neither TCP nor ICMP over IPv4."""
     if len(raw) < 34 or int.from_bytes(raw[12:14], "big") != _ETH_P_IP:
         return None

@@ -4,6 +4,7 @@
 Names: `a1 a2 b1` pods on node 1, `a3 b3` on node 2, in the vxnets a and b; `h1 h2` the nodes by their primaries, which
 are in a vxnet of their own; `h1.a h1.b` their gateway NICs; `out` a machine outside the VPC; `r` the VPC router.
 On node 3, whose primary `h3` is in vxnet a itself: `c1 c2` in vxnet a, `d1` in vxnet b, with a gateway NIC `h3.b`.
+`g1` is a pod on node 1, in vxnet a, with `defaultRoute: gateway`.
 """
 
 from __future__ import annotations
@@ -18,7 +19,9 @@ NODE_PORT: t.Final = "NodePort"
 LOCAL: t.Final = "NodePort Local"
 HOST_PORT: t.Final = "hostPort"
 SERVICES: t.Final = "10.96.0.0/12"
-POD_NODES: t.Final = {"a1": "h1", "a2": "h1", "b1": "h1", "a3": "h2", "b3": "h2", "c1": "h3", "c2": "h3", "d1": "h3"}
+POD_NODES: t.Final = {
+    "a1": "h1", "a2": "h1", "b1": "h1", "g1": "h1", "a3": "h2", "b3": "h2", "c1": "h3", "c2": "h3", "d1": "h3",
+}  # fmt: skip
 _TARGETS: t.Final = 20000  # the first port of servers and ClusterIPs
 _NODE_PORTS: t.Final = 30000
 
@@ -52,11 +55,6 @@ class Case:
     @property
     def replies(self) -> tuple[str, ...]:
         return tuple(">".join(reversed(hop.split(">"))) for hop in reversed(self.requests))
-
-    @property
-    def plain(self) -> bool:
-        """Between two pods, or a pod and outside: no host may have a part in it."""
-        return not self.via and "h" not in self.client[0] + self.server[0]
 
     @property
     def at(self) -> str:
@@ -139,6 +137,7 @@ PRIMARY_CASES: t.Final = (
     Case("p25", "out", LOCAL, "c1", "h3", "r>h3, h3>c1", "h3", nat="3"),
     Case("p26", "a1", LOCAL, "c1", "h3", "a1>h3, h3>c1", "h3", nat="1"),
     Case("p27", "b3", LOCAL, "c1", "h3", "b3>r, r>h3, h3>c1", "h3", nat="1"),
+    Case("p28", "a3", "", "c1", "a3", "a3>c1"),
 )
 
 # The same node before a pod of vxnet b came: it has no gateway NIC at all.
@@ -151,6 +150,21 @@ ALONE_CASES: t.Final = (
     Case("s6", "h3", "", "c1", "h3", "h3>c1"),
     Case("s7", "b1", LOCAL, "c1", "h3", "b1>r, r>h3, h3>c1", "h3", nat="1"),
     Case("s8", "out", HOST_PORT, "c1", "h3", "r>h3, h3>c1", "h3", nat="3"),
+)
+
+# What a pod with `defaultRoute: gateway` reaches, and is reached by; of the rest half of the packets pass the host.
+BY_HOST_CASES: t.Final = (
+    Case("g1", "g1", VIP, "a3", "h1.a", "g1>h1.a, h1.a>a3", nat="1"),
+    Case("g2", "g1", VIP, "b3", "h1.b", "g1>h1.a, h1.b>b3", nat="1"),
+    Case("g3", "g1", "", "a3", "g1", "g1>a3"),
+    Case("g4", "g1", "", "h1", "g1", "g1>h1.a"),
+    Case("g5", "a3", "", "g1", "a3", "a3>g1"),
+)
+HALF_BY_HOST_CASES: t.Final = (
+    Case("g6", "g1", "", "b3", "g1", "g1>h1.a, h1.b>b3"),
+    Case("g7", "g1", "", "h2", "g1", "g1>h1.a, h1>h2"),
+    Case("g8", "b1", "", "g1", "b1", "b1>r, r>g1"),
+    Case("g9", "out", "", "g1", "out", "r>g1"),
 )
 
 
@@ -200,3 +214,30 @@ def target(case: Case, number: Ports, addresses: t.Mapping[str, str]) -> tuple[s
     if case.via == VIP:
         return cluster_ip(number), number.target
     return addresses[case.server], number.target
+
+
+# -- what fails without what it needs ---------------------------------------------------------------------------------
+
+
+def replies_for_another(case: Case) -> bool:
+    """The last reply leaves a gateway NIC with an address that is not its own: the service's, or its host's."""
+    return "." in case.replies[-1].partition(">")[0] and case.client in POD_NODES
+
+
+def by_router_from_a_pod(case: Case) -> bool:
+    """A node hears by its primary from a pod that its gateway NIC is nearer to."""
+    return case.client in POD_NODES and any(hop.startswith("r>h") for hop in case.requests)
+
+
+def forwarded_unmarked(case: Case) -> bool:
+    """A node's forwarding takes it, and kube-proxy has not marked it for masquerading."""
+    return case.nat not in ("", "kube-proxy") and case.client != case.at
+
+
+def by_a_primary_for_a_service(case: Case) -> bool:
+    """The last reply leaves a primary with a service's address."""
+    return case.via == VIP and case.client in POD_NODES and "." not in case.replies[-1].partition(">")[0]
+
+
+def numbers(played: t.Iterable[Case], chosen: t.Callable[[Case], bool]) -> set[str]:
+    return {case.number for case in played if chosen(case)}

@@ -22,7 +22,7 @@ class Pod:
     node: Node
     vxnet: Vxnet
     host_ports: t.Mapping[int, int]
-    default_route: str = "router"
+    default_by_host: bool = False
     address: str = ""
     mac: str = ""
 
@@ -76,6 +76,6 @@ class Pod:
         return {
             "isGateway": True,
             "vxnet": self.vxnet.vxnet_id,
-            "defaultRoute": self.default_route,
+            "defaultRoute": "gateway" if self.default_by_host else "router",
             "ipam": {"routes": [{"dst": SERVICES}]},
         }

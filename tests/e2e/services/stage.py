@@ -66,10 +66,10 @@ class Stage:
         self.cases = tuple(played)
         self.ports = cases.ports(self.cases)
         a, b = cluster.lab.vxnets[:2]
-        vxnets = {"a": a, "b": b, "c": a, "d": b}
+        vxnets = {"a": a, "b": b, "c": a, "d": b, "g": a}
         named = {name for case in played for name in (case.client, case.server)}
         self.pods = {
-            name: Pod(name, nodes[host], vxnets[name[0]], self._host_ports(name))
+            name: Pod(name, nodes[host], vxnets[name[0]], self._host_ports(name), default_by_host=name[0] == "g")
             for name, host in POD_NODES.items()
             if name in named
         }
