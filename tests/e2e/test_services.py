@@ -13,7 +13,7 @@ import pytest
 
 from tests.e2e.cluster import Cluster
 from tests.e2e.services import fabric
-from tests.e2e.services.cases import CASES, Case
+from tests.e2e.services.cases import CASES, POD_NODES, Case
 from tests.e2e.services.kubeproxy import Endpoint, Service
 from tests.e2e.services.modes import MODES
 from tests.e2e.services.stage import Batch, Flags, Outcome, Stage, staged
@@ -73,7 +73,7 @@ def test_a_service_with_endpoints_everywhere(stage: Stage, mode: str) -> None:
     """Whichever of them answers sees the client as it would as the only one."""
     alone = {"a2": "1", "a3": "2", "b1": "3", "b3": "4"}  # endpoint ► its case
     number = stage.ports["1"]
-    endpoints = tuple(Endpoint(stage.addresses[name], number.target, stage.host_of(name)) for name in alone)
+    endpoints = tuple(Endpoint(stage.addresses[name], number.target, POD_NODES[name]) for name in alone)
     service = Service("everywhere", "10.96.1.1", number.target, endpoints)
     with stage.proxied(mode, Flags(), [service]):
         met = stage.ask("a1", (service.cluster_ip, number.target), list(alone), number.target, times=64)

@@ -6,7 +6,6 @@ from __future__ import annotations
 import contextlib
 import json
 import typing as t
-from pathlib import Path
 
 from tests.e2e.services.capture import Names
 from tests.e2e.services.cases import SERVICES
@@ -38,8 +37,7 @@ def outside() -> t.Iterator[str]:
 
     It swallows what is meant for services, which comes so far where no node knows them.
     """
-    if OUTSIDE in netns.names():  # of a run that was killed
-        netns.delete(OUTSIDE)
+    _remove_outside()  # of a run that was killed
     router, machine = (_NETWORK.format(number) for number in (1, 2))
     netns.add(OUTSIDE)
     try:
@@ -53,6 +51,13 @@ def outside() -> t.Iterator[str]:
         run(["ip", "-n", ROUTER, "route", "add", SERVICES, "via", here])
         yield here
     finally:
+        _remove_outside()
+
+
+def _remove_outside() -> None:
+    """The link by itself, since those of a namespace that ends go some time later."""
+    run(["ip", "-n", ROUTER, "link", "delete", "outside"], check=False)
+    if OUTSIDE in netns.names():
         netns.delete(OUTSIDE)
 
 
@@ -82,7 +87,7 @@ def known_as(lab: Lab, nics: t.Mapping[str, str]) -> Names:
 
 def inside_node(pid: int) -> str:
     """The path of a node's own network namespace."""
-    return str(Path(f"/proc/{pid}/ns/net"))
+    return f"/proc/{pid}/ns/net"
 
 
 @contextlib.contextmanager

@@ -10,11 +10,12 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from ipaddress import ip_address, ip_network
 
 from tests.e2e.cluster import Cluster
 from tests.e2e.services import capture, cases, fabric, traffic
 from tests.e2e.services.cases import POD_NODES, Case
-from tests.e2e.services.kubeproxy import Proxy, Service
+from tests.e2e.services.kubeproxy import Proxy, Service, script
 from tests.e2e.services.modes import MODES
 from tests.e2e.services.pods import Pod
 from tests.lab.lab import Node
@@ -87,25 +88,17 @@ class Stage:
     @contextlib.contextmanager
     def standing(self) -> t.Iterator[Stage]:
         """With pods, gateway NICs and the nodes' own tables; the nodes are as they were afterwards."""
-        tables = {name: self._tables(node) for name, node in self.nodes.items()}
         pods = list(self.pods.values())
-        with ThreadPoolExecutor(len(pods)) as pool:
-            try:
-                list(pool.map(Pod.delete, pods))  # of a run that was killed
-                list(pool.map(Pod.add, pods))
-                self.addresses |= {pod.name: pod.address for pod in pods}
-                self._names = self._look_around()
-                yield self
-            finally:
-                list(pool.map(Pod.delete, pods))
-        for name, node in self.nodes.items():
-            for table in self._tables(node) - tables[name]:  # iptables leaves its own behind, empty
-                node.run(["nft", "delete", "table", *table.split()])
-
-    @staticmethod
-    def _tables(node: Node) -> set[str]:
-        lines = node.run(["nft", "list", "tables"]).stdout.splitlines()
-        return {line.partition(" ")[2] for line in lines}
+        with ThreadPoolExecutor(len(pods)) as pool, contextlib.ExitStack() as undo:
+            for node in self.nodes.values():
+                sweep(node)
+                undo.callback(_without_new_tables, node, _tables(node))
+            list(pool.map(Pod.delete, pods))  # of a run that was killed
+            undo.callback(lambda: list(pool.map(Pod.delete, pods)))
+            list(pool.map(Pod.add, pods))
+            self.addresses |= {pod.name: pod.address for pod in pods}
+            self._names = self._look_around()
+            yield self
 
     def _look_around(self) -> capture.Names:
         """Learn the nodes' NICs; returns when each node's nftables table has its gateway NICs."""
@@ -125,10 +118,15 @@ class Stage:
         return {nic_id: nic for nic_id, nic in pool.items() if nic["state"] == "GATEWAY"}
 
     def _table_is_complete(self, node: Node) -> bool:
+        """The agent's table follows its pool a moment later."""
         listed = json.loads(node.run(["nft", "-j", "list", "set", "ip", "qingcni", "gateways"]).stdout)
         (found,) = [item["set"] for item in listed["nftables"] if "set" in item]
         links = self.cluster.host_links(node)
-        return set(found.get("elem", [])) == {links[nic]["ifname"] for nic in self.gateways(node)}
+        among_pods = any(ip_address(node.address) in ip_network(vxnet.cidr) for vxnet in self.cluster.lab.vxnets)
+        return (
+            set(found.get("elem", [])) == {links[nic]["ifname"] for nic in self.gateways(node)}
+            and len(_counters(node, "qingcni", "postrouting")) >= 2 + among_pods
+        )
 
     # -- running --
 
@@ -147,12 +145,10 @@ class Stage:
                 undo.callback(_execute, node, loads[name].remove)
             yield
 
-    def play(self, played: t.Optional[t.Collection[str]] = None, patience: float = traffic.PATIENCE) -> Batch:
-        """The cases of these numbers, all by default, at the same time."""
-        chosen = [case for case in self.cases if played is None or case.number in played]
-        talks = {case.number: self._talk(case) for case in chosen}
-        numbers = {case.number: self.ports[case.number] for case in chosen}
-        by_port = {port: name for name, number in numbers.items() for port in (number.target, number.node)}
+    def play(self, patience: float = traffic.PATIENCE) -> Batch:
+        """All cases at the same time."""
+        talks = {case.number: self._talk(case) for case in self.cases}
+        by_port = {port: name for name, number in self.ports.items() for port in (number.target, number.node)}
         before = {name: masquerades(node) for name, node in self.nodes.items()}
         with capture.Capture(fabric.FABRIC) as captured:
             transfers = traffic.run(talks, patience)
@@ -185,10 +181,6 @@ class Stage:
 
     def _listening(self, name: str, port: int) -> traffic.Listening:
         return traffic.Listening(self._spaces[name], (self.addresses[name], port))
-
-    @staticmethod
-    def host_of(name: str) -> str:
-        return POD_NODES[name]
 
     def _talk(self, case: Case) -> traffic.Talk:
         number = self.ports[case.number]
@@ -223,10 +215,30 @@ def _counters(node: Node, table: str, chain: str) -> list[int]:
     if listed.returncode:
         return []
     rules = [item["rule"]["expr"] for item in json.loads(listed.stdout)["nftables"] if "rule" in item]
-    verdicts = ("masquerade", {"type": "target", "name": "MASQUERADE"})
-    masquerading = [rule for rule in rules if any(verdict in (*part, *part.values()) for part in rule
-                                                  for verdict in verdicts)]  # fmt: skip
+    # nft's own, or as iptables has written it
+    masquerading = [
+        rule for rule in rules if any(word in json.dumps(rule[-1]) for word in ("masquerade", "MASQUERADE"))
+    ]
     return [part["counter"]["packets"] for rule in masquerading for part in rule if "counter" in part]
+
+
+def sweep(node: Node) -> None:
+    """Remove kube-proxy's rules that a killed run has left."""
+    saved = node.run(["iptables-save"]).stdout.splitlines()
+    kept = [line for line in saved if "KUBE-" not in line]
+    if kept != saved:
+        node.run(["iptables-restore"], stdin=script(kept))
+    node.run(["nft", "-f", "-"], stdin="table ip kube-proxy\ndelete table ip kube-proxy\n")
+
+
+def _tables(node: Node) -> set[str]:
+    return {line.partition(" ")[2] for line in node.run(["nft", "list", "tables"]).stdout.splitlines()}
+
+
+def _without_new_tables(node: Node, before: set[str]) -> None:
+    """iptables leaves its own behind, empty."""
+    for table in _tables(node) - before:
+        node.run(["nft", "delete", "table", *table.split()])
 
 
 def _execute(node: Node, commands: t.Iterable[tuple[tuple[str, ...], str]]) -> None:
