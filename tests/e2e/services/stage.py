@@ -123,9 +123,10 @@ class Stage:
         (found,) = [item["set"] for item in listed["nftables"] if "set" in item]
         links = self.cluster.host_links(node)
         among_pods = any(ip_address(node.address) in ip_network(vxnet.cidr) for vxnet in self.cluster.lab.vxnets)
+        redirects = node.run(["nft", "list", "chain", "ip", "qingcni", "output"]).stdout
         return (
             set(found.get("elem", [])) == {links[nic]["ifname"] for nic in self.gateways(node)}
-            and len(_counters(node, "qingcni", "postrouting")) >= 2 + among_pods
+            and ('"eth0"' in redirects) == among_pods
         )
 
     # -- running --
