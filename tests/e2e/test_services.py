@@ -31,11 +31,11 @@ def stage(cluster: Cluster) -> t.Iterator[Stage]:
 
 
 @pytest.fixture(scope="module")
-def batch(stage: Stage, request: pytest.FixtureRequest) -> t.Iterator[Batch]:
-    """Every case, at the same time, under one setting."""
+def batch(stage: Stage, request: pytest.FixtureRequest) -> Batch:
+    """Every case, at the same time, under one setting, which is over by then."""
     mode, flag, security = request.param
     with fabric.port_security(stage.cluster.lab, security), stage.proxied(mode, FLAGS[flag]):
-        yield stage.play()
+        return stage.play()
 
 
 def _id(setting: tuple[str, str, str]) -> str:

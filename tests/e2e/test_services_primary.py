@@ -52,10 +52,10 @@ def stage(cluster: Cluster, among_pods: Node, request: pytest.FixtureRequest) ->
 
 
 @pytest.fixture(scope="class")
-def batch(stage: Stage, request: pytest.FixtureRequest) -> t.Iterator[Batch]:
+def batch(stage: Stage, request: pytest.FixtureRequest) -> Batch:
     mode, security = request.param
     with fabric.port_security(stage.cluster.lab, security), stage.proxied(mode, Flags()):
-        yield stage.play()
+        return stage.play()
 
 
 def settings(*levels: str) -> pytest.MarkDecorator:
