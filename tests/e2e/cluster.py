@@ -284,9 +284,9 @@ def lab(*words: str) -> None:
 
 
 @contextlib.contextmanager
-def fresh_node() -> t.Iterator[Cluster]:
-    """A cluster of one node on which nothing was ever installed."""
-    lab("add-node")
+def fresh_node(*words: str) -> t.Iterator[Cluster]:
+    """A cluster of one node on which nothing was ever installed; `words` are `add-node`'s."""
+    lab("add-node", *words)
     running = Lab.load()
     node = running.nodes[-1]
     try:

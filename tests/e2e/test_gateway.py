@@ -37,6 +37,15 @@ def call(node: Node, verb: str, container: str) -> t.Any:
     return json.loads(printed) if printed else None
 
 
+def gateway_of(cluster: Cluster, node: Node, result: t.Any) -> dict[str, t.Any]:
+    """The node's gateway NIC in the pod's vxnet; it may have others in other vxnets."""
+    vxnets = {vxnet.gateway: vxnet.vxnet_id for vxnet in cluster.lab.vxnets}
+    vxnet_id = vxnets[result["ips"][0]["gateway"]]
+    pool = cluster.pool(node).values()
+    (gateway,) = [nic for nic in pool if nic["state"] == "GATEWAY" and nic["vxnet_id"] == vxnet_id]
+    return gateway
+
+
 @pytest.fixture
 def pod(cluster: Cluster) -> t.Iterator[tuple[Node, t.Any]]:
     """A netns that had an ADD, and what the ADD answered."""
@@ -51,7 +60,7 @@ def pod(cluster: Cluster) -> t.Iterator[tuple[Node, t.Any]]:
 
 def test_services_and_the_own_host_go_by_the_gateway_nic(cluster: Cluster, pod: tuple[Node, t.Any]) -> None:
     node, result = pod
-    (gateway,) = [nic for nic in cluster.pool(node).values() if nic["state"] == "GATEWAY"]
+    gateway = gateway_of(cluster, node, result)
     link = cluster.host_links(node)[gateway["nic_id"]]
     assert {info["local"] for info in link["addr_info"] if info["family"] == "inet"} == {gateway["private_ip"]}
 
@@ -100,8 +109,8 @@ def test_rules_that_somebody_flushes_away_come_back(cluster: Cluster, pod: tuple
 
 
 def test_the_cloud_lets_the_gateway_send_for_others(cluster: Cluster, pod: tuple[Node, t.Any]) -> None:
-    node, _ = pod
-    (gateway,) = [nic for nic in cluster.pool(node).values() if nic["state"] == "GATEWAY"]
+    node, result = pod
+    gateway = gateway_of(cluster, node, result)
     assert cluster.cloud_nics(node)[gateway["nic_id"]]["enable_aspoof"] == 0
     assert gateway["nic_id"] not in cluster.parked(node)
 

@@ -72,7 +72,7 @@ def _status(arguments: argparse.Namespace, progress: Progress) -> None:
 
 def _add_node(arguments: argparse.Namespace, progress: Progress) -> None:
     with progress.step("fresh node"):
-        node = bringup.add_node()
+        node = bringup.add_node(arguments.primary_vxnet)
     _say(node, progress)
 
 
@@ -131,7 +131,8 @@ def _parser() -> argparse.ArgumentParser:
     up.add_argument("--bare", action="store_true", default=bool(env("LAB_BARE")), help="nodes only (LAB_BARE=1)")
     verb("down", _down, "take the lab away, whatever is left of it", take_over=True)
     verb("status", _status, "nodes and cloud")
-    verb("add-node", _add_node, "one more, fresh node")
+    add = verb("add-node", _add_node, "one more, fresh node")
+    add.add_argument("--primary-vxnet", default="", help="one of the pods' vxnets, for its own NIC", metavar="VXNET")
     for name, act, text in (
         ("remove-node", _remove_node, "switch a node off for good"),
         ("reboot-node", _reboot_node, "switch a node off and on"),

@@ -53,7 +53,7 @@ def create(nodes: int, suite: str, network: str, progress: Progress) -> Lab:
     lab = Lab(api, str(INVENTORY), pods, ())
     for place in places:
         with progress.step(f"{place.name} ({place.address})"):
-            lab = _join(lab, layout, place, [other.name for other in places])
+            lab = _join(lab, place, {other.name: other.address for other in places})
     return lab
 
 
@@ -63,14 +63,12 @@ def _start_cloud(layout: Layout, places: t.Sequence[Place], key: AccessKey, upli
     return cloud.start(layout.world([place.name for place in places], key), uplink)
 
 
-def _join(lab: Lab, layout: Layout, place: Place, known: t.Iterable[str]) -> Lab:
+def _join(lab: Lab, place: Place, hosts: t.Mapping[str, str]) -> Lab:
     """Boot a node whose netns the cloud has given a primary NIC, and write it down."""
     machine = Machine(place.name)
-    nodes = layout.nodes
     until(lambda: "eth0" in netns.links(machine.kernel_name), 10, f"{place.name}: primary NIC")
-    cidr = f"{place.address}/{nodes.network.prefixlen}"
-    netns.address(machine.kernel_name, "eth0", cidr, nodes.gateway)
-    hosts = {name: layout.place(name).address for name in known}
+    cidr = f"{place.address}/{place.vxnet.network.prefixlen}"
+    netns.address(machine.kernel_name, "eth0", cidr, place.vxnet.gateway)
     login = ssh.make_key()
     host_key = machine.install(_ROOT.resolve(), place.instance_id, hosts, login)
     ssh.know({**ssh.known(), place.address: host_key})
@@ -90,15 +88,16 @@ def _write(lab: Lab) -> Lab:
     return lab
 
 
-def add_node() -> Node:
+def add_node(primary_vxnet: str = "") -> Node:
     """A fresh instance in the running cloud; its number was never used before."""
     lab = Lab.load()
     layout = Layout.of(json.loads(WORLD.read_text())["routers"][0]["vpc_network"])
     used = [int(item["instance_id"][-5:]) for item in lab.control("GET", "instances")]
-    place = layout.place(f"node{max(used) + 1}")
+    place = layout.place(f"node{max(used) + 1}", primary_vxnet)
     netns.add(Machine(place.name).kernel_name)
     lab.control("POST", "instances", layout.instance(place))
-    return _join(lab, layout, place, [*(node.name for node in lab.nodes), place.name]).nodes[-1]
+    hosts = {node.name: node.address for node in lab.nodes}
+    return _join(lab, place, {**hosts, place.name: place.address}).nodes[-1]
 
 
 def remove_node(name: str) -> None:

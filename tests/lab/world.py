@@ -38,6 +38,7 @@ class Place:
     name: str
     instance_id: str
     address: str
+    vxnet: Vxnet
 
 
 @dataclass(frozen=True)
@@ -68,12 +69,18 @@ class Layout:
     def pods(self) -> list[Vxnet]:
         return [self._vxnet(number, f"labpods{number}") for number in range(1, POD_VXNETS + 1)]
 
-    def place(self, name: str) -> Place:
-        """By the number in its name: node1, node2..."""
+    def place(self, name: str, vxnet_id: str = "") -> Place:
+        """By the number in its name: node1, node2... Its primary lies in the nodes' vxnet unless another is named."""
         number = int(name[len("node") :])
         if not 0 < number < 200:
             raise LabError(f"{name}: a lab has room for 199 nodes")
-        return Place(name, f"i-lab{number:05d}", str(self.nodes.network[_FIRST_HOST - 1 + number]))
+        vxnets = {vxnet.vxnet_id: vxnet for vxnet in (self.nodes, *self.pods)}
+        vxnet = vxnets.get(vxnet_id or self.nodes.vxnet_id)
+        if vxnet is None:
+            raise LabError(f"{name}: no vxnet {vxnet_id}, there are {', '.join(vxnets)}")
+        # among pods from the far end, since the cloud gives them the lowest addresses
+        host = _FIRST_HOST - 1 + number if vxnet == self.nodes else -2 - number
+        return Place(name, f"i-lab{number:05d}", str(vxnet.network[host]), vxnet)
 
     def instance(self, place: Place) -> dict[str, t.Any]:
         """In the emulator's words."""
@@ -81,7 +88,7 @@ class Layout:
             "instance_id": place.instance_id,
             "instance_name": place.name,
             "netns": f"{PREFIX}-{place.name}",
-            "primary": {"vxnet_id": self.nodes.vxnet_id, "private_ip": place.address},
+            "primary": {"vxnet_id": place.vxnet.vxnet_id, "private_ip": place.address},
         }
 
     def world(self, names: t.Iterable[str], key: AccessKey) -> dict[str, t.Any]:

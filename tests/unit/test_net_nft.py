@@ -71,6 +71,12 @@ def test_a_primary_that_is_a_gateway_has_the_second_rule_by_network() -> None:
     assert 'oifname "eth0" ip daddr @vxnets icmp type redirect counter drop' in text
 
 
+def test_replies_by_a_primary_that_is_a_gateway_heed_the_mark_as_those_by_gateway_nics() -> None:
+    rule = 'iifname "eth0" ct direction reply ct mark & 0x100000 != 0 meta mark set meta mark or 0x100000'
+    assert rule in Ruleset(("172.16.1.0/24",), primary="eth0", primary_is_gateway=True).text()
+    assert rule not in Ruleset(("172.16.1.0/24",), primary="eth0").text()
+
+
 @pytest.mark.parametrize("name", ["", "a b", 'x"; flush ruleset; "', "sixteen-characte", "eth0\n"])
 def test_a_name_that_could_break_out_is_refused(name: str) -> None:
     for rules in (Ruleset((), gateways=(name,)), Ruleset((), primary=name)):

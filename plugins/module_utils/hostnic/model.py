@@ -116,8 +116,8 @@ class PodState:
     """What an interface in a pod's netns is now. `mac` is what it sends with. `permanent` tells which NIC it is: the
     permanent MAC where the kernel gives one, else the same; "" of a bridge, a macvlan and the like.
 
-    `addresses` carry their prefix lengths; `routes` are the IPv4 ones of every table that leave by it, without those that
-    came with its addresses.
+    `addresses` carry their prefix lengths; `routes` are the IPv4 ones of every table that leave by it, but for those
+    that came with its addresses.
     """
 
     mac: str

@@ -30,6 +30,16 @@ def test_places_follow_the_number() -> None:
         LAYOUT.place("node200")
 
 
+def test_a_primary_among_pods_is_far_from_the_addresses_that_pods_get_first() -> None:
+    place = LAYOUT.place("node3", "vxnet-labpods2")
+    assert (place.address, place.vxnet) == ("172.16.2.251", LAYOUT.pods[1])
+    assert LAYOUT.instance(place)["primary"] == {"vxnet_id": "vxnet-labpods2", "private_ip": "172.16.2.251"}
+    assert LAYOUT.place("node3", "vxnet-labnodes") == LAYOUT.place("node3")
+    assert LAYOUT.place("node199", "vxnet-labpods1").address == "172.16.1.55"
+    with pytest.raises(LabError, match="no vxnet vxnet-1, there are vxnet-labnodes, vxnet-labpods1, vxnet-labpods2"):
+        LAYOUT.place("node3", "vxnet-1")
+
+
 @pytest.mark.parametrize("text", ["172.16.0.0/24", "172.16.0.1/16", "lab"])
 def test_a_network_that_cannot_be(text: str) -> None:
     with pytest.raises(LabError, match=f"LAB_NETWORK={text}"):

@@ -35,16 +35,18 @@ class HostNetwork:
         pods = known.keys() & {*self._settings.vxnet, *(nic.vxnet_id for nic in self._table.nics())}
         own = self._pool.own_vxnets()
         gateways = self._table.nics(State.GATEWAY)
+        by_primary = bool(own & pods)
         self._nft.apply(
             Ruleset(
                 vxnets=tuple(sorted(known[vxnet_id].network for vxnet_id in pods)),
                 gateways=tuple(sorted(gateway_link(nic.nic_id) for nic in gateways)),
                 primary=self._settings.iface,
-                primary_is_gateway=bool(own & pods),
+                primary_is_gateway=by_primary,
                 masqueraded=tuple(sorted(known[vxnet_id].network for vxnet_id in self._pool.masqueraded() & pods)),
             )
         )
-        if gateways:
+        if gateways or by_primary:
             sysctl.forward()
+        if gateways:
             for vxnet in map(known.__getitem__, own):
                 replies.ensure(replies.ReplyRouting(self._settings.iface, vxnet.network, vxnet.gateway))

@@ -83,11 +83,13 @@ class Ruleset:
         yield "}"
 
     def _replies(self) -> t.Iterator[str]:
-        bit = f"{self.mark:#x}"
+        bit, primary = f"{self.mark:#x}", _quoted(self.primary)
         yield "chain reply_mark {"
         yield "\ttype filter hook prerouting priority -150; policy accept;"
-        yield (f"\tiifname {_quoted(self.primary)} ip saddr @vxnets ct direction original ct mark set ct mark or {bit}")
-        yield f"\tiifname @gateways ct direction reply ct mark & {bit} != 0 meta mark set meta mark or {bit}"
+        yield f"\tiifname {primary} ip saddr @vxnets ct direction original ct mark set ct mark or {bit}"
+        # pods that have the primary as their gateway answer by it, though a gateway NIC may be nearer to the client
+        for pods in ("@gateways", *([primary] if self.primary_is_gateway else [])):
+            yield f"\tiifname {pods} ct direction reply ct mark & {bit} != 0 meta mark set meta mark or {bit}"
         yield "}"
         yield "chain reply_route {"
         yield "\ttype route hook output priority -150; policy accept;"
