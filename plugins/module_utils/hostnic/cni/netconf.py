@@ -63,6 +63,7 @@ def parse(config: Json, bindaddr: str, args: t.Mapping[str, str] = MappingProxyT
     _check_bindaddr(_get(config, "args", dict, {}), bindaddr)
     ipam = _get(config, "ipam", dict, {})
     wished = wishes(config, args)
+    dns = _dns(_get(config, "dns", dict, {}))
     conf = NetConf(
         is_gateway=_get(config, "isGateway", bool, False),
         ip_masq=_get(config, "ipMasq", bool, False),
@@ -75,7 +76,7 @@ def parse(config: Json, bindaddr: str, args: t.Mapping[str, str] = MappingProxyT
         policy=_one_of(config, "policy", POLICIES, ""),
         keep=_keep(config, wished),
         wishes=wished,
-        dns=wished.dns or _dns(_get(config, "dns", dict, {})),
+        dns=wished.dns or dns,
         previous=_previous(config),
     )
     if conf.is_gateway and not conf.routes and conf.default_route != GATEWAY:
@@ -137,10 +138,9 @@ def _one_of(config: Json, key: str, words: t.Sequence[str], default: str) -> str
 
 def _keep(config: Json, wished: Wishes) -> float:
     """The pod's own word, the network's, or `KEEP`."""
-    if wished.keep is not None:
-        return wished.keep
     text = _get(config, "keepAddress", str, "")
-    return seconds(text, "keepAddress") if text else KEEP
+    networks = seconds(text, "keepAddress") if text else KEEP
+    return networks if wished.keep is None else wished.keep
 
 
 def _texts(config: Json, key: str, prefix: str = "") -> tuple[str, ...]:
