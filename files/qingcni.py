@@ -319,8 +319,9 @@ def _write(file: int, data: bytes) -> None:
 
 
 def _print_error(code: int, message: str, details: str, config: bytes) -> None:
+    version = _config_version(config)
     error = {
-        "cniVersion": _quote(_config_version(config)),
+        "cniVersion": _quote(version if version in SUPPORTED else SUPPORTED[-1]),
         "code": str(code),
         "msg": _quote(message),
         "details": _quote(details),

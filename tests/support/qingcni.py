@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
 import subprocess
 import threading
@@ -55,12 +56,17 @@ class Qingcni:
     def start(
         self, verb: str, env: t.Optional[t.Mapping[str, str]] = None, before: str = "", **options: t.Any
     ) -> subprocess.Popen[bytes]:
+        variables = {**ENV, "CNI_COMMAND": verb, **(env or {})}
+        return self.begin({os.fsencode(k): os.fsencode(v) for k, v in variables.items()}, before, **options)
+
+    def begin(self, environ: t.Mapping[bytes, bytes], before: str = "", **options: t.Any) -> subprocess.Popen[bytes]:
+        """With these variables and no other."""
         text = _START.format(
             body=str(BODY), before=before, address=bytes(self.address), spool=bytes(self.spool), options=options
         )
         return subprocess.Popen(
             [PYTHON, "-I", "-S", "-c", text],
-            env={**ENV, "CNI_COMMAND": verb, **(env or {})},
+            env=environ,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

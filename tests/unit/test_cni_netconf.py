@@ -166,3 +166,13 @@ def test_other_words_for_the_same_address(named: str, own: str) -> None:
 @pytest.mark.parametrize(("named", "own"), [("0.0.0.0:31080", OWN), ("127.0.0.1", OWN), ("x:31081", "0.0.0.0:31080")])
 def test_another_address_is_another_agent(named: str, own: str) -> None:
     assert own in refused(own, args={"BindAddr": named})
+
+
+@pytest.mark.parametrize(
+    ("key", "wrong"), [("keepAddress", 7), ("keepAddress", "soon"), ("dns", []), ("dns", {"search": 1})]
+)
+def test_the_networks_word_is_checked_also_where_the_pods_own_counts(key: str, wrong: t.Any) -> None:
+    pods = {"dns": {"servers": ["10.0.0.3"]}, "io.kubernetes.cri.pod-annotations": {"qingcloud.cni/keep": "5m"}}
+    conf = parse(runtimeConfig=pods, keepAddress="1h", dns={"nameservers": ["10.0.0.2"]})
+    assert (conf.keep, conf.dns) == (300.0, {"nameservers": ["10.0.0.3"]})
+    assert refused(runtimeConfig=pods, **{key: wrong}).startswith(key)

@@ -279,6 +279,32 @@ def test_a_network_says_how_much_is_told_of_its_calls(bench: Bench, level: str, 
     assert error(bench.ask(logLevel="loud"))["msg"].startswith("logLevel: ")
 
 
+@pytest.mark.parametrize(("level", "shown"), [("error", 0), ("warn", 1), ("info", 2)])
+def test_the_last_word_about_a_call_is_said_by_its_network_s_level(bench: Bench, level: str, shown: int) -> None:
+    log = logging.getLogger("hostnic.cni")
+    seen: list[str] = []
+    handler = logging.Handler()
+    handler.emit = lambda record: seen.append(record.getMessage())  # type: ignore[method-assign]
+    handler.addFilter(loglevel.Threshold(logging.INFO))
+    log.addHandler(handler)
+    log.setLevel(logging.DEBUG)
+    try:
+        assert bench.ask(logLevel=level).exit == 0
+        assert bench.ask(logLevel=level, mtu=1).exit == 1
+    finally:
+        log.removeHandler(handler)
+    assert len([said for said in seen if "ADD c1 eth0" in said]) == shown
+
+
+@pytest.mark.parametrize(
+    ("asked", "told"), [("0.3.1", "0.3.1"), ("1.0.0", "1.0.0"), ("1.0.1", spec.NEWEST), (7, spec.NEWEST)]
+)
+def test_an_error_is_in_the_configuration_s_version_where_that_is_spoken(bench: Bench, asked: t.Any, told: str) -> None:
+    for env in ({}, {"CNI_PATH": ""}, {"CNI_IFNAME": "a/b"}):
+        assert error(bench.ask(env=env, cniVersion=asked, mtu=1))["cniVersion"] == told
+    assert error(bench.ask(descriptor=None, cniVersion=asked))["cniVersion"] == told
+
+
 def test_a_request_whose_time_is_over_is_not_begun(bench: Bench) -> None:
     assert error(bench.ask(deadline=-1.0))["code"] == 11
     assert bench.pool.calls == []

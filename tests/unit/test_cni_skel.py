@@ -154,6 +154,7 @@ def test_later_verbs_are_carried_out(verb: str, version: str) -> None:
 
 def test_an_unknown_verb_is_named_after_the_configuration_was_looked_at() -> None:
     assert refused({"CNI_COMMAND": "ad"}).message == "unknown CNI_COMMAND: ad"
+    assert refused({"CNI_COMMAND": "a\nd\u2028"}).message == r"unknown CNI_COMMAND: a\nd\u2028"
     assert refused({"CNI_COMMAND": "ad"}).code == 4
     assert refused({"CNI_COMMAND": "ad"}, "{").code == 6
     assert refused({"CNI_COMMAND": "ad"}, {"name": ""}).code == 7

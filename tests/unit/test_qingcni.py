@@ -241,6 +241,12 @@ def test_an_answer_that_is_none_is_code_101(qingcni: Qingcni, body: t.Optional[b
     agent.close()
 
 
+@pytest.mark.parametrize(("asked", "told"), [("0.1.0", "0.1.0"), ("9.9.9", spec.NEWEST), ("", spec.NEWEST)])
+def test_an_error_of_its_own_is_in_a_version_that_is_spoken(qingcni: Qingcni, asked: str, told: str) -> None:
+    config = json.dumps({"cniVersion": asked, "name": "pods"}).encode()
+    assert qingcni.run("ADD", stdin=config).error["cniVersion"] == told
+
+
 # -- VERSION and no verb at all ---------------------------------------------------------------------------------------
 
 

@@ -64,6 +64,7 @@ def parse(config: Json, bindaddr: str, args: t.Mapping[str, str] = MappingProxyT
     _check_bindaddr(get(config, "args", dict, {}), bindaddr)
     ipam = get(config, "ipam", dict, {})
     wished = wishes(config, args)
+    dns = _dns(get(config, "dns", dict, {}))
     conf = NetConf(
         is_gateway=get(config, "isGateway", bool, False),
         ip_masq=get(config, "ipMasq", bool, False),
@@ -76,7 +77,7 @@ def parse(config: Json, bindaddr: str, args: t.Mapping[str, str] = MappingProxyT
         policy=one_of(config, "policy", POLICIES, ""),
         keep=_keep(config, wished),
         wishes=wished,
-        dns=wished.dns or _dns(get(config, "dns", dict, {})),
+        dns=wished.dns or dns,
         previous=_previous(config),
     )
     if conf.is_gateway and not conf.routes and conf.default_route != GATEWAY:
@@ -119,10 +120,9 @@ def log_level(config: Json) -> str:
 
 def _keep(config: Json, wished: Wishes) -> float:
     """The pod's own word, the network's, or `KEEP`."""
-    if wished.keep is not None:
-        return wished.keep
     text = get(config, "keepAddress", str, "")
-    return seconds(text, "keepAddress") if text else KEEP
+    networks = seconds(text, "keepAddress") if text else KEEP
+    return networks if wished.keep is None else wished.keep
 
 
 def _mtu(config: Json) -> t.Optional[int]:

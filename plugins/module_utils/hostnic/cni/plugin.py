@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import typing as t
@@ -42,27 +43,27 @@ class Plugin:
     def handle(self, request: Request, descriptor: t.Optional[int], cancelled: Cancelled) -> Answer:
         """Never raises. `descriptor`: the pod's netns, borrowed for the time of the call."""
         started = self._clock()
-        who, version = _who(request), spec.NEWEST
-        try:
-            if request.verb == skel.VERSION:
-                return Answer(request.request_id, 0, _version(request.stdin))
-            call = skel.validate(request.env, request.stdin)
-            version = call.version
-            go_on(request.deadline, self._clock, cancelled, "the request waited for its turn")
-            with loglevel.during(_log_level(call)):
+        who = _who(request)
+        with contextlib.ExitStack() as told:
+            try:
+                if request.verb == skel.VERSION:
+                    return Answer(request.request_id, 0, _version(request.stdin))
+                call = skel.validate(request.env, request.stdin)
+                go_on(request.deadline, self._clock, cancelled, "the request waited for its turn")
+                told.enter_context(loglevel.during(_log_level(call)))
                 stdout = self._verbs[call.verb](call, request, descriptor, Wait(request.deadline, cancelled))
-        except HungUp as error:
-            log.info("%s: %s", who, error)
-            return refusal(request.request_id, error, version)
-        except HostnicError as error:
-            answer = refusal(request.request_id, error, version)
-            log.warning("%s failed with code %d (%s): %s", who, spec.code_of(error), error.kind, error)
-            return answer
-        except Exception as error:
-            log.exception("%s: a defect", who)
-            return refusal(request.request_id, defect(error), version)
-        log.info("%s done in %.0f ms", who, (self._clock() - started) * 1000)
-        return Answer(request.request_id, 0, stdout)
+            except HungUp as error:
+                log.info("%s: %s", who, error)
+                return refusal(request.request_id, error, _spoken(request.stdin))
+            except HostnicError as error:
+                answer = refusal(request.request_id, error, _spoken(request.stdin))
+                log.warning("%s failed with code %d (%s): %s", who, spec.code_of(error), error.kind, error)
+                return answer
+            except Exception as error:
+                log.exception("%s: a defect", who)
+                return refusal(request.request_id, defect(error), _spoken(request.stdin))
+            log.info("%s done in %.0f ms", who, (self._clock() - started) * 1000)
+            return Answer(request.request_id, 0, stdout)
 
     def _add(self, call: Invocation, request: Request, descriptor: t.Optional[int], wait: Wait) -> str:
         strange = keys.unknown(call.config)
@@ -130,12 +131,23 @@ def _log_level(call: Invocation) -> str:
 
 def _version(stdin: str) -> str:
     """Echoes the caller's version, as the specification has it, where there is one."""
+    version = _asked(stdin) or spec.NEWEST
+    return json.dumps({"cniVersion": version, "supportedVersions": list(spec.SUPPORTED)})
+
+
+def _spoken(stdin: str) -> str:
+    """The version of an error object: the configuration's, where there is one and it is spoken here."""
+    asked = _asked(stdin)
+    return asked if asked in spec.SUPPORTED else spec.NEWEST
+
+
+def _asked(stdin: str) -> str:
+    """The cniVersion of what may be no configuration, "" for none."""
     try:
         asked = json.loads(stdin).get("cniVersion")
     except (ValueError, RecursionError, AttributeError):
-        asked = None
-    version = asked if isinstance(asked, str) and asked else spec.NEWEST
-    return json.dumps({"cniVersion": version, "supportedVersions": list(spec.SUPPORTED)})
+        return ""
+    return asked if isinstance(asked, str) else ""
 
 
 def _who(request: Request) -> str:

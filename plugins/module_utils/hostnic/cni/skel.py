@@ -52,7 +52,7 @@ def validate(env: t.Mapping[str, str], stdin: str) -> Invocation:
     network = _network(config)
     version = _version(config)
     if verb not in ALLOWED_FROM:
-        raise CniError(spec.BAD_ENVIRONMENT, f"unknown CNI_COMMAND: {verb}")
+        raise CniError(spec.BAD_ENVIRONMENT, f"unknown CNI_COMMAND: {ascii(verb)[1:-1]}")
     if _numbers(version) < ALLOWED_FROM[verb]:
         raise CniError(spec.INCOMPATIBLE_VERSION, f"config version does not allow {verb}", version=version)
     if version not in spec.SUPPORTED:
