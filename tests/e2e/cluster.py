@@ -14,6 +14,8 @@ import typing as t
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.e2e import attachment, networks
+from tests.e2e.inside import Inside
 from tests.lab.cri import Pod
 from tests.lab.errors import LabError
 from tests.lab.lab import Lab, Node
@@ -29,21 +31,15 @@ FABRIC = f"{PREFIX}-fabric"
 
 
 @dataclass(frozen=True)
-class Placed:
+class Placed(Inside):
     """A pod and the node it runs on."""
 
     node: Node
     pod: Pod
 
-    def run(self, argv: t.Sequence[str], check: bool = True) -> subprocess.CompletedProcess[str]:
-        """With the node's programs, inside the pod's netns."""
-        return self.node.run(["ip", "netns", "exec", Path(self.pod.netns).name, *argv], check=check)
-
-    def ip(self, *words: str) -> t.Any:
-        return json.loads(self.run(["ip", "-json", *words]).stdout)
-
-    def pings(self, address: str) -> bool:
-        return self.run(["ping", "-c", "2", "-i", "0.2", "-W", "2", address], check=False).returncode == 0
+    @property
+    def netns(self) -> str:
+        return self.pod.netns
 
 
 class Cluster:
@@ -72,10 +68,11 @@ class Cluster:
 
     # -- pods --
 
-    def pod(self, node: Node, name: str, workload: bool = False) -> Placed:
+    def pod(self, node: Node, name: str, workload: bool = False, **options: t.Any) -> Placed:
+        """`options` are those of `Cri.run_pod`."""
         with node.cri() as cri:
             cri.wait_ready()
-            placed = Placed(node, cri.run_pod(name, NAMESPACE, workload=workload))
+            placed = Placed(node, cri.run_pod(name, NAMESPACE, workload=workload, **options))
         self._placed.append(placed)
         return placed
 
@@ -91,8 +88,10 @@ class Cluster:
             self.stop(placed)
 
     def sweep(self) -> None:
-        """Remove the pods that a killed run of these tests has left."""
+        """Remove what a killed run of these tests has left: pods, netns, CNI configurations."""
         for node in self.nodes:
+            attachment.sweep(node)
+            networks.sweep(node)
             with node.cri() as cri:
                 for pod in cri.pods():
                     if pod.namespace == NAMESPACE:
@@ -114,14 +113,8 @@ class Cluster:
 
         With `patience` it is killed after so many seconds, and the status is `KILLED`.
         """
-        environment = {"CNI_COMMAND": verb, "CNI_CONTAINERID": container, "CNI_NETNS": netns,
-                       "CNI_IFNAME": "eth0", "CNI_PATH": "/opt/cni/bin"}  # fmt: skip
-        argv = ["env", *(f"{key}={value}" for key, value in environment.items()), "/opt/cni/bin/qingcni"]
-        if patience is not None:
-            argv = ["timeout", "--signal=KILL", f"{patience:.3f}", *argv]
-        conf = {"cniVersion": "1.0.0", "name": network, "type": "qingcni"}
-        done = node.run(argv, check=False, stdin=json.dumps(conf), timeout=100)
-        return done.returncode, json.loads(done.stdout) if done.stdout else None
+        said = attachment.qingcni(node, verb, container, netns, {"name": network}, patience=patience)
+        return said.status, said.object
 
     # -- the agent --
 
