@@ -9,7 +9,7 @@ import pytest
 
 from tests.e2e.attachment import Sandbox
 from tests.e2e.cluster import Cluster, lab
-from tests.e2e.networks import Podman
+from tests.e2e.runtimes import ByContainerd, ByPodman, Podman, Runtime
 from tests.lab.lab import Lab, Node
 from tests.lab.paths import LAB_JSON
 
@@ -57,3 +57,9 @@ def podman(cluster: Cluster) -> t.Iterator[Podman]:
     podman = Podman(cluster.nodes[0])
     yield podman
     podman.close()
+
+
+@pytest.fixture(params=["podman", "containerd"])
+def runtime(request: pytest.FixtureRequest, cluster: Cluster, podman: Podman) -> Runtime:
+    """On the first node."""
+    return ByPodman(podman) if request.param == "podman" else ByContainerd(cluster, cluster.nodes[0])

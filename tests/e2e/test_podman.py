@@ -7,7 +7,7 @@ import json
 import typing as t
 
 from tests.e2e.cluster import Cluster
-from tests.e2e.networks import LIMITS, Container, Podman
+from tests.e2e.runtimes import LIMITS, Container, Podman
 from tests.lab.image import IMAGE, PAUSE
 from tests.lab.wait import until
 
@@ -33,7 +33,6 @@ def nic_of(cluster: Cluster, container: Container) -> str:
 
 def test_several_containers_have_a_nic_each(cluster: Cluster, podman: Podman) -> None:
     node = podman.node
-    cluster.wait_ready(node)
     before = cluster.ask(node, "leases")
     containers = [podman.run(f"several-{number}", [NETWORK]) for number in range(SEVERAL)]
     nics = [nic_of(cluster, container) for container in containers]
@@ -49,7 +48,6 @@ def test_several_containers_have_a_nic_each(cluster: Cluster, podman: Podman) ->
 
 
 def test_a_container_that_is_stopped_has_none_until_it_is_started(cluster: Cluster, podman: Podman) -> None:
-    cluster.wait_ready(podman.node)
     container = podman.run("pausing", [NETWORK])
     nic = nic_of(cluster, container)
     podman("stop", "--time", "0", container.name)
@@ -64,7 +62,6 @@ def test_a_container_that_is_stopped_has_none_until_it_is_started(cluster: Clust
 
 def test_a_container_whose_process_is_killed_gives_its_nic_back(cluster: Cluster, podman: Podman) -> None:
     """By the clean-up that podman's monitor starts then."""
-    cluster.wait_ready(podman.node)
     container = podman.run("killed", [NETWORK])
     nic = nic_of(cluster, container)
     pid = podman("inspect", "--format", "{{.State.Pid}}", container.name).strip()
@@ -77,7 +74,6 @@ def test_a_container_whose_process_is_killed_gives_its_nic_back(cluster: Cluster
 
 def test_the_containers_of_a_pod_share_one_nic(cluster: Cluster, podman: Podman) -> None:
     node = podman.node
-    cluster.wait_ready(node)
     before = cluster.ask(node, "leases")
     infra = ("--infra-image", IMAGE, "--infra-command", PAUSE)
     podman("pod", "create", "--name", "duo", "--network", NETWORK, *infra)
