@@ -25,6 +25,7 @@ from tests.lab.wait import until
 
 PARKING = "qingagent"
 STATE = "var/lib/qingagent/state.db"
+BOOT_ID = "/proc/sys/kernel/random/boot_id"
 NAMESPACE = "e2e"
 KILLED = -signal.SIGKILL
 FABRIC = f"{PREFIX}-fabric"
@@ -136,6 +137,22 @@ class Cluster:
         """Released NICs are READY after seconds instead of a minute, and none is given back meanwhile."""
         settings = ("Environment=QINGAGENT_QUARANTINE=8s", "Environment=QINGAGENT_IDLE_TTL=1h")
         return self.unit(node, *settings, *directives)
+
+    @contextlib.contextmanager
+    def own_boot_id(self, node: Node) -> t.Iterator[str]:
+        """A directive by which the agent sees the node's boot id.
+
+        That is a file mounted over the kernel's; the sandbox of the agent's unit drops the mount. Without this the
+        agent sees the boot id of the machine that the lab runs on, which no reboot of a node changes, and takes what
+        qingcni has written down for that of another boot.
+        """
+        rule, copy = "/etc/tmpfiles.d/e2e.conf", "/run/e2e-boot-id"
+        node.run(["tee", rule], stdin=f"C {copy} - - - - {BOOT_ID}\n")
+        node.run(["systemd-tmpfiles", "--create", rule])
+        try:
+            yield f"BindReadOnlyPaths={copy}:{BOOT_ID}"
+        finally:
+            self.lab.node(node.name).run(["rm", rule, copy])  # a reboot may have been in between
 
     @staticmethod
     def _restart_agent(node: Node) -> None:
