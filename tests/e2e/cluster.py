@@ -164,9 +164,9 @@ class Cluster:
 
         A NIC that an ADD or a DEL left half done keeps it from its rest.
         """
-        return until(lambda: self._at_rest(node), seconds, f"a pool at rest on {node.name}")
+        return until(lambda: self.at_rest(node), seconds, f"a pool at rest on {node.name}")
 
-    def _at_rest(self, node: Node) -> t.Optional[set[str]]:
+    def at_rest(self, node: Node) -> t.Optional[set[str]]:
         states = {nic_id: nic["state"] for nic_id, nic in self.pool(node).items()}
         if set(states.values()) - {"READY", "IN_USE", "GATEWAY"} or self.journal(node, "intent"):
             return None
