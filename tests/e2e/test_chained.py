@@ -57,9 +57,10 @@ def test_a_chain_of_four(cluster: Cluster, runtime: Runtime) -> None:
 
 
 @pytest.mark.parametrize("restored", ["by tuning", "by nobody else"])
-def test_a_changed_mac_is_the_nics_own_again_in_parking(cluster: Cluster, runtime: Runtime, restored: str) -> None:
+def test_mac_and_mtu_are_the_nics_own_again_in_parking(cluster: Cluster, runtime: Runtime, restored: str) -> None:
     node, vxnet = runtime.node, cluster.lab.vxnets[0]
-    with runtime.network("masked", qingcni(vxnet=vxnet.vxnet_id), {"type": "tuning", "mac": OTHER_MAC}, PORTMAP):
+    mask = {"type": "tuning", "mac": OTHER_MAC, "mtu": TUNING["mtu"]}
+    with runtime.network("masked", qingcni(vxnet=vxnet.vxnet_id), mask, PORTMAP):
         before = {lease["nic_id"] for lease in cluster.ask(node, "leases")}
         pod = runtime.start("masked", PORT)
         assert pod.mac() == OTHER_MAC
@@ -67,7 +68,7 @@ def test_a_changed_mac_is_the_nics_own_again_in_parking(cluster: Cluster, runtim
         if restored == "by nobody else":
             node.run(["rm", *backups(node)])
         runtime.stop("masked")
-        assert nic in cluster.parked(node)
+        assert cluster.parked(node)[nic]["mtu"] == OWN_MTU
         assert OTHER_MAC not in cluster.links(node)
     cluster.wait_sound(node)
 

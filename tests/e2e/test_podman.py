@@ -33,7 +33,7 @@ def nic_of(cluster: Cluster, container: Container) -> str:
 
 def test_several_containers_have_a_nic_each(cluster: Cluster, podman: Podman) -> None:
     node = podman.node
-    before = cluster.ask(node, "leases")
+    before, put_back = cluster.ask(node, "leases"), cluster.links_put_back()
     containers = [podman.run(f"several-{number}", [NETWORK]) for number in range(SEVERAL)]
     nics = [nic_of(cluster, container) for container in containers]
     assert len(set(nics)) == SEVERAL
@@ -44,6 +44,7 @@ def test_several_containers_have_a_nic_each(cluster: Cluster, podman: Podman) ->
     podman.remove(*[container.name for container in containers])
     assert cluster.ask(node, "leases") == before
     assert set(nics) <= set(cluster.parked(node))
+    assert cluster.links_put_back() == put_back  # each was fetched by its DEL
     cluster.wait_sound(node)
 
 
