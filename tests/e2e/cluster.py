@@ -14,6 +14,8 @@ import typing as t
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.e2e import attachment, networks
+from tests.e2e.inside import Inside
 from tests.lab.cri import Pod
 from tests.lab.errors import LabError
 from tests.lab.lab import Lab, Node
@@ -23,27 +25,22 @@ from tests.lab.wait import until
 
 PARKING = "qingagent"
 STATE = "var/lib/qingagent/state.db"
+BOOT_ID = "/proc/sys/kernel/random/boot_id"
 NAMESPACE = "e2e"
 KILLED = -signal.SIGKILL
 FABRIC = f"{PREFIX}-fabric"
 
 
 @dataclass(frozen=True)
-class Placed:
+class Placed(Inside):
     """A pod and the node it runs on."""
 
     node: Node
     pod: Pod
 
-    def run(self, argv: t.Sequence[str], check: bool = True) -> subprocess.CompletedProcess[str]:
-        """With the node's programs, inside the pod's netns."""
-        return self.node.run(["ip", "netns", "exec", Path(self.pod.netns).name, *argv], check=check)
-
-    def ip(self, *words: str) -> t.Any:
-        return json.loads(self.run(["ip", "-json", *words]).stdout)
-
-    def pings(self, address: str) -> bool:
-        return self.run(["ping", "-c", "2", "-i", "0.2", "-W", "2", address], check=False).returncode == 0
+    @property
+    def netns(self) -> str:
+        return self.pod.netns
 
 
 class Cluster:
@@ -72,10 +69,11 @@ class Cluster:
 
     # -- pods --
 
-    def pod(self, node: Node, name: str, workload: bool = False) -> Placed:
+    def pod(self, node: Node, name: str, workload: bool = False, **options: t.Any) -> Placed:
+        """`options` are those of `Cri.run_pod`."""
         with node.cri() as cri:
             cri.wait_ready()
-            placed = Placed(node, cri.run_pod(name, NAMESPACE, workload=workload))
+            placed = Placed(node, cri.run_pod(name, NAMESPACE, workload=workload, **options))
         self._placed.append(placed)
         return placed
 
@@ -91,8 +89,10 @@ class Cluster:
             self.stop(placed)
 
     def sweep(self) -> None:
-        """Remove the pods that a killed run of these tests has left."""
+        """Remove what a killed run of these tests has left: pods, netns, CNI configurations."""
         for node in self.nodes:
+            attachment.sweep(node)
+            networks.sweep(node)
             with node.cri() as cri:
                 for pod in cri.pods():
                     if pod.namespace == NAMESPACE:
@@ -114,14 +114,8 @@ class Cluster:
 
         With `patience` it is killed after so many seconds, and the status is `KILLED`.
         """
-        environment = {"CNI_COMMAND": verb, "CNI_CONTAINERID": container, "CNI_NETNS": netns,
-                       "CNI_IFNAME": "eth0", "CNI_PATH": "/opt/cni/bin"}  # fmt: skip
-        argv = ["env", *(f"{key}={value}" for key, value in environment.items()), "/opt/cni/bin/qingcni"]
-        if patience is not None:
-            argv = ["timeout", "--signal=KILL", f"{patience:.3f}", *argv]
-        conf = {"cniVersion": "1.0.0", "name": network, "type": "qingcni"}
-        done = node.run(argv, check=False, stdin=json.dumps(conf), timeout=100)
-        return done.returncode, json.loads(done.stdout) if done.stdout else None
+        said = attachment.qingcni(node, verb, container, netns, {"name": network}, patience=patience)
+        return said.status, said.object
 
     # -- the agent --
 
@@ -144,6 +138,22 @@ class Cluster:
         settings = ("Environment=QINGAGENT_QUARANTINE=8s", "Environment=QINGAGENT_IDLE_TTL=1h")
         return self.unit(node, *settings, *directives)
 
+    @contextlib.contextmanager
+    def own_boot_id(self, node: Node) -> t.Iterator[str]:
+        """A directive by which the agent sees the node's boot id.
+
+        That is a file mounted over the kernel's; the sandbox of the agent's unit drops the mount. Without this the
+        agent sees the boot id of the machine that the lab runs on, which no reboot of a node changes, and takes what
+        qingcni has written down for that of another boot.
+        """
+        rule, copy = "/etc/tmpfiles.d/e2e.conf", "/run/e2e-boot-id"
+        node.run(["tee", rule], stdin=f"C {copy} - - - - {BOOT_ID}\n")
+        node.run(["systemd-tmpfiles", "--create", rule])
+        try:
+            yield f"BindReadOnlyPaths={copy}:{BOOT_ID}"
+        finally:
+            self.lab.node(node.name).run(["rm", rule, copy])  # a reboot may have been in between
+
     @staticmethod
     def _restart_agent(node: Node) -> None:
         node.run(["systemctl", "daemon-reload"])
@@ -154,9 +164,9 @@ class Cluster:
 
         A NIC that an ADD or a DEL left half done keeps it from its rest.
         """
-        return until(lambda: self._at_rest(node), seconds, f"a pool at rest on {node.name}")
+        return until(lambda: self.at_rest(node), seconds, f"a pool at rest on {node.name}")
 
-    def _at_rest(self, node: Node) -> t.Optional[set[str]]:
+    def at_rest(self, node: Node) -> t.Optional[set[str]]:
         states = {nic_id: nic["state"] for nic_id, nic in self.pool(node).items()}
         if set(states.values()) - {"READY", "IN_USE", "GATEWAY"} or self.journal(node, "intent"):
             return None

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from tests.e2e.cluster import Cluster, Placed
+from tests.e2e.cluster import BOOT_ID, Cluster, Placed
 from tests.e2e.test_managers import MANAGERS, NEVER_TOUCHES, Watch
 from tests.lab.lab import Node
 from tests.lab.wait import until
@@ -17,7 +17,6 @@ from tests.lab.wait import until
 PODS = 3
 NETWORK = "qingcloud"  # as the role calls it
 STATEDIR = "/var/lib/qingagent"
-BOOT_ID = "/proc/sys/kernel/random/boot_id"
 
 
 @dataclass(frozen=True)
@@ -39,16 +38,9 @@ class Cloud:
 
 @pytest.fixture(scope="module")
 def reboots_are_seen(cluster: Cluster) -> t.Iterator[None]:
-    """A node's boot id is a file mounted over the kernel's; the sandbox of the agent's unit drops that mount.
-
-    Without this the agent sees the boot id of the machine that the lab runs on, which no reboot of a node changes.
-    """
-    node, rule, copy = cluster.nodes[0], "/etc/tmpfiles.d/e2e.conf", "/run/e2e-boot-id"
-    node.run(["tee", rule], stdin=f"C {copy} - - - - {BOOT_ID}\n")
-    node.run(["systemd-tmpfiles", "--create", rule])
-    with cluster.short_rest(node, f"BindReadOnlyPaths={copy}:{BOOT_ID}"):
+    node = cluster.nodes[0]
+    with cluster.own_boot_id(node) as directive, cluster.short_rest(node, directive):
         yield
-    cluster.nodes[0].run(["rm", rule, copy])
 
 
 @pytest.fixture

@@ -60,6 +60,30 @@ def _protocol() -> tuple[t.Any, t.Any]:
     return t.cast("tuple[t.Any, t.Any]", grpc.protos_and_services("tests/lab/cri.proto"))
 
 
+class Starting:
+    """A sandbox that is being made."""
+
+    def __init__(self, call: t.Any) -> None:
+        self._call = call
+
+    @property
+    def done(self) -> bool:
+        return bool(self._call.done())
+
+    def cancel(self) -> None:
+        """Hang up, as a client that has lost its patience does."""
+        self._call.cancel()
+
+    def sandbox_id(self) -> str:
+        """Once it is there; raises CriError, CANCELLED for one that was cancelled."""
+        try:
+            return str(self._call.result().pod_sandbox_id)
+        except grpc.FutureCancelledError:
+            raise CriError("RunPodSandbox", "CANCELLED", "by the client") from None
+        except grpc.RpcError as error:
+            raise CriError("RunPodSandbox", error.code().name, str(error.details())) from None
+
+
 class Cri:
     """``socket`` is the runtime's socket as this host sees it."""
 
@@ -88,6 +112,12 @@ class Cri:
         answer = self._call("Status", self._messages.StatusRequest())
         return any(item.type == "NetworkReady" and item.status for item in answer.status.conditions)
 
+    def networks(self) -> list[str]:
+        """Names of the CNI configurations that pods get, as containerd tells them."""
+        answer = self._call("Status", self._messages.StatusRequest(verbose=True))
+        loaded = json.loads(answer.info["cniconfig"])["Networks"]
+        return [str(network["Config"]["Name"]) for network in loaded]
+
     def wait_ready(self, seconds: float = 30) -> None:
         """Until the runtime has the image and a network configuration."""
         spec = self._messages.ImageSpec(image=IMAGE)
@@ -99,15 +129,31 @@ class Cri:
 
         until(ready, seconds, "runtime with an image and a network configuration")
 
-    def run_pod(self, name: str, namespace: str = "default", uid: str | None = None, workload: bool = True) -> Pod:
-        """Start the sandbox and, unless told not to, a container in it that ``exec`` may use."""
-        config = self._config(name, namespace, uid or f"{namespace}-{name}")
+    def run_pod(
+        self,
+        name: str,
+        namespace: str = "default",
+        uid: str | None = None,
+        workload: bool = True,
+        ports: t.Mapping[int, int] | None = None,
+        command: t.Sequence[str] = (PAUSE,),
+    ) -> Pod:
+        """Start the sandbox and, unless told not to, a container in it that ``exec`` may use.
+
+        ``ports``: TCP ports of the node ► of the pod; ``command`` is the container's.
+        """
+        config = self._config(name, namespace, uid or f"{namespace}-{name}", ports or {})
         request = self._messages.RunPodSandboxRequest(config=config)
         sandbox = self._call("RunPodSandbox", request).pod_sandbox_id
-        container = self._start_container(sandbox, config) if workload else ""
+        container = self._start_container(sandbox, config, command) if workload else ""
         return self.pod(sandbox, container)
 
-    def _config(self, name: str, namespace: str, uid: str) -> t.Any:
+    def begin_pod(self, name: str, namespace: str) -> Starting:
+        """A sandbox without a container; returns while the runtime is at it."""
+        request = self._messages.RunPodSandboxRequest(config=self._config(name, namespace, f"{namespace}-{name}", {}))
+        return Starting(self._runtime.RunPodSandbox.future(request, timeout=self._timeout))
+
+    def _config(self, name: str, namespace: str, uid: str, ports: t.Mapping[int, int]) -> t.Any:
         m = self._messages
         metadata = m.PodSandboxMetadata(name=name, namespace=namespace, uid=uid)
         # The keys by which CNI plugins are told which pod it is.
@@ -116,14 +162,16 @@ class Cri:
             "io.kubernetes.pod.namespace": namespace,
             "io.kubernetes.pod.uid": uid,
         }
-        return m.PodSandboxConfig(metadata=metadata, hostname=name, labels=labels, linux=m.LinuxPodSandboxConfig())
+        mapped = [m.PortMapping(protocol=0, container_port=inner, host_port=outer) for outer, inner in ports.items()]
+        linux = m.LinuxPodSandboxConfig()
+        return m.PodSandboxConfig(metadata=metadata, hostname=name, labels=labels, linux=linux, port_mappings=mapped)
 
-    def _start_container(self, sandbox: str, config: t.Any) -> str:
+    def _start_container(self, sandbox: str, config: t.Any, command: t.Sequence[str]) -> str:
         m = self._messages
         container = m.ContainerConfig(
             metadata=m.ContainerMetadata(name="workload"),
             image=m.ImageSpec(image=IMAGE),
-            command=[PAUSE],
+            command=command,
         )
         request = m.CreateContainerRequest(pod_sandbox_id=sandbox, config=container, sandbox_config=config)
         created = str(self._call("CreateContainer", request).container_id)

@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Runs on a node: so many pods come at the same moment, each with a netns and processes of its own.
+
+    python3 - COUNT STAYING <this file
+
+Every STAYING-th pod stays until all have had their answer; the others go at once. A pod whose ADD failed gets its DEL
+too. Prints a list with one object for each call: `pod verb status seconds stdout`.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import threading
+import time
+import typing as t
+
+PLUGIN = "/opt/cni/bin/qingcni"
+PREFIX = "e2e-storm-"
+CONF = b'{"cniVersion": "1.0.0", "name": "storm", "type": "qingcni"}'
+LONGEST = 150.0  # s until a call counts as one that never ends
+
+
+def netns(word: str, names: list[str]) -> None:
+    lines = "".join(f"netns {word} {name}\n" for name in names)
+    subprocess.run(["ip", "-force", "-batch", "-"], input=lines.encode(), check=word == "add")
+
+
+def call(verb: str, name: str) -> dict[str, t.Any]:
+    environment = {"CNI_COMMAND": verb, "CNI_CONTAINERID": name, "CNI_NETNS": "/run/netns/" + name,
+                   "CNI_IFNAME": "eth0", "CNI_PATH": "/opt/cni/bin"}  # fmt: skip
+    began = time.monotonic()
+    try:
+        done = subprocess.run(
+            [PLUGIN], env=environment, input=CONF, stdout=subprocess.PIPE, timeout=LONGEST, check=False
+        )
+        answer = {"status": done.returncode, "stdout": done.stdout.decode()}
+    except subprocess.TimeoutExpired:
+        answer = {"status": None, "stdout": ""}
+    return {"pod": name, "verb": verb, "seconds": time.monotonic() - began, **answer}
+
+
+class Answered:
+    """Whoever waits goes on once every pod has its answer."""
+
+    def __init__(self, pods: int) -> None:
+        self._left = pods
+        self._changed = threading.Condition()
+
+    def count(self) -> None:
+        with self._changed:
+            self._left -= 1
+            self._changed.notify_all()
+
+    def wait(self) -> None:
+        self.count()
+        with self._changed:
+            self._changed.wait_for(lambda: self._left <= 0)
+
+
+def live(name: str, stays: bool, answered: Answered, calls: list[dict[str, t.Any]]) -> None:
+    calls.append(call("ADD", name))
+    if stays and calls[-1]["status"] == 0:
+        answered.wait()
+    else:
+        answered.count()
+    calls.append(call("DEL", name))
+
+
+def main(count: int, staying: int) -> None:
+    names = [PREFIX + str(number) for number in range(count)]
+    answered = Answered(count)
+    calls: list[list[dict[str, t.Any]]] = [[] for _ in names]
+    netns("add", names)
+    try:
+        pods = [
+            threading.Thread(target=live, args=(name, number % staying == 0, answered, calls[number]))
+            for number, name in enumerate(names)
+        ]
+        for pod in pods:
+            pod.start()
+        for pod in pods:
+            pod.join()
+    finally:
+        netns("delete", names)
+    json.dump([one for life in calls for one in life], sys.stdout)
+
+
+main(*map(int, sys.argv[1:]))
