@@ -69,8 +69,16 @@ class Cni:
     """The verbs of one process of the agent."""
 
     def __init__(
-        self, pool: Pool, table: Table, links: Links, clock: t.Callable[[], float], listener: Listener
+        self,
+        pool: Pool,
+        table: Table,
+        links: Links,
+        clock: t.Callable[[], float],
+        listener: Listener,
+        vxnets: tuple[str, ...],
     ) -> None:
+        """`vxnets`: the agent's, for pods that name none."""
+        self._vxnets = vxnets
         self._pool = pool
         self._table = table
         self._links = links
@@ -134,7 +142,7 @@ class Cni:
 
     def _acquired(self, pod: Pod, request: Request) -> Nic:
         ready = [nic for nic in self._table.nics(State.READY) if nic.purpose == POOL]
-        fitting = [nic.nic_id for nic in ready if not request.vxnets or nic.vxnet_id in request.vxnets]
+        fitting = [nic.nic_id for nic in ready if nic.vxnet_id in (request.vxnets or self._vxnets)]
         has_to_wait = not fitting or request.fixed or self._pool.waiting() or self._pool.lease(pod.key)
         deadline = request.deadline if has_to_wait else self._clock()
         more = {"fixed": request.fixed} if request.fixed else {}

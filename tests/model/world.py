@@ -264,7 +264,8 @@ class World:
         try:
             self.agent.start()
             engine = self.engine
-            self._cni = Cni(engine.pool, engine.table, self.agent.links, self.boot, self)
+            vxnets = self.agent.settings.vxnet
+            self._cni = Cni(engine.pool, engine.table, self.agent.links, self.boot, self, vxnets)
             self._due = self.clock.now()
             while self._spool:
                 key, asked_at = self._spool[0]
@@ -412,6 +413,8 @@ class World:
         settings, now = self.agent.settings, self.boot()
         if nic.state is not State.RESERVED:
             self.fail("a_nic_is_reserved_before_it_moves", f"{nic.nic_id} for {pod.key} is {nic.state.value}")
+        if nic.vxnet_id not in (request.vxnets or settings.vxnet):
+            self.fail("a_pod_gets_a_nic_of_its_networks_vxnets", f"{pod.key} got one in {nic.vxnet_id}")
         if request.fixed and nic.private_ip != request.fixed.address:
             self.fail("a_fixed_address_is_the_one_asked_for", f"{pod.key} got {nic.private_ip}")
         if since is None:
