@@ -137,12 +137,13 @@ class Cri:
         workload: bool = True,
         ports: t.Mapping[int, int] | None = None,
         command: t.Sequence[str] = (PAUSE,),
+        annotations: t.Mapping[str, str] | None = None,
     ) -> Pod:
         """Start the sandbox and, unless told not to, a container in it that ``exec`` may use.
 
-        ``ports``: TCP ports of the node ► of the pod; ``command`` is the container's.
+        ``ports``: TCP ports of the node ► of the pod; ``command`` is the container's; ``annotations`` are the pod's.
         """
-        config = self._config(name, namespace, uid or f"{namespace}-{name}", ports or {})
+        config = self._config(name, namespace, uid or f"{namespace}-{name}", ports or {}, annotations or {})
         request = self._messages.RunPodSandboxRequest(config=config)
         sandbox = self._call("RunPodSandbox", request).pod_sandbox_id
         container = self._start_container(sandbox, config, command) if workload else ""
@@ -150,10 +151,13 @@ class Cri:
 
     def begin_pod(self, name: str, namespace: str) -> Starting:
         """A sandbox without a container; returns while the runtime is at it."""
-        request = self._messages.RunPodSandboxRequest(config=self._config(name, namespace, f"{namespace}-{name}", {}))
+        config = self._config(name, namespace, f"{namespace}-{name}", {}, {})
+        request = self._messages.RunPodSandboxRequest(config=config)
         return Starting(self._runtime.RunPodSandbox.future(request, timeout=self._timeout))
 
-    def _config(self, name: str, namespace: str, uid: str, ports: t.Mapping[int, int]) -> t.Any:
+    def _config(
+        self, name: str, namespace: str, uid: str, ports: t.Mapping[int, int], annotations: t.Mapping[str, str]
+    ) -> t.Any:
         m = self._messages
         metadata = m.PodSandboxMetadata(name=name, namespace=namespace, uid=uid)
         # The keys by which CNI plugins are told which pod it is.
@@ -164,7 +168,9 @@ class Cri:
         }
         mapped = [m.PortMapping(protocol=0, container_port=inner, host_port=outer) for outer, inner in ports.items()]
         linux = m.LinuxPodSandboxConfig()
-        return m.PodSandboxConfig(metadata=metadata, hostname=name, labels=labels, linux=linux, port_mappings=mapped)
+        return m.PodSandboxConfig(
+            metadata=metadata, hostname=name, labels=labels, linux=linux, port_mappings=mapped, annotations=annotations
+        )
 
     def _start_container(self, sandbox: str, config: t.Any, command: t.Sequence[str]) -> str:
         m = self._messages
