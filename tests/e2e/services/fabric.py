@@ -77,11 +77,12 @@ def stateful_router() -> t.Iterator[None]:
 
 
 def known_as(lab: Lab, nics: t.Mapping[str, str]) -> Names:
-    """`nics`: NIC id ► name. Each of the router's legs is `r`."""
+    """`nics`: NIC id ► name; others are known by their id. Each of the router's legs is `r`."""
     legs = json.loads(run(["ip", "-n", ROUTER, "-json", "link"]).stdout)
     macs = {link["ifname"]: link["address"] for link in legs}
     vxnets = [vxnet["vxnet_id"] for vxnet in lab.control("GET", "state")["vxnets"]]
-    ports = {names.fabric_leg(vxnet): "r" for vxnet in vxnets} | {names.port(nic): nics[nic] for nic in nics}
+    every = {nic["nic_id"]: nics.get(nic["nic_id"], nic["nic_id"]) for nic in lab.control("GET", "nics")}
+    ports = {names.fabric_leg(vxnet): "r" for vxnet in vxnets} | {names.port(nic): every[nic] for nic in every}
     return Names(ports, {macs[names.bridge(vxnet)]: "r" for vxnet in vxnets} | dict(nics))
 
 
