@@ -24,7 +24,7 @@ pytestmark = [
     pytest.mark.skipif(shutil.which("nft") is None, reason="needs nft"),
 ]
 
-RULES = Ruleset(("172.16.1.0/24", "172.16.2.0/24"), ("172.16.0.0/16",), ("gwA", "gwB"), "eth0")
+RULES = Ruleset(("172.16.1.0/24", "172.16.2.0/24"), ("172.16.1.0/24",), "eth0")
 
 
 @pytest.fixture
@@ -69,8 +69,8 @@ class Nft:
     [
         RULES,
         Ruleset(()),
-        Ruleset(("10.0.0.0/24", "10.0.0.0/25", "10.0.1.0/24"), ("10.0.0.0/8", "10.0.0.0/16"), ("a.b-c_d@e+f",)),
-        Ruleset(("172.16.1.0/24",), ("172.16.1.0/24",), gateways=("gwB",), primary_is_gateway=True),
+        Ruleset(("10.0.0.0/24", "10.0.0.0/25", "10.0.1.0/24"), ("10.0.0.0/8", "10.0.0.0/16"), "a.b-c_d@e+f"),
+        Ruleset(("172.16.1.0/24",), ("172.16.1.0/24",), primary_is_gateway=True),
         Ruleset(("172.16.1.0/24",), ("172.16.1.0/24",), mark=0x80000000, symmetric_replies=False),
     ],
 )

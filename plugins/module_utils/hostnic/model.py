@@ -12,6 +12,7 @@ from .states import State
 
 POOL: t.Final = "pool"
 GATEWAY: t.Final = "gateway"
+GATEWAY_LINKS: t.Final = "qg"  # how the names of gateway NICs' links on the host begin
 
 
 def nic_names(instance_id: str, gatewayns: str) -> dict[str, str]:
@@ -21,7 +22,7 @@ def nic_names(instance_id: str, gatewayns: str) -> dict[str, str]:
 
 def gateway_link(nic_id: str) -> str:
     """The name of a gateway NIC's link on the host: 14 of the 15 characters that a name may have."""
-    return "qg" + nic_id.replace(":", "")
+    return GATEWAY_LINKS + nic_id.replace(":", "")
 
 
 # -- what the cloud tells (DescribeNics, DescribeVxnets) --------------------------------------------------------------

@@ -6,7 +6,6 @@ from __future__ import annotations
 import threading
 
 from ..config import Settings
-from ..model import gateway_link
 from ..net import replies, sysctl
 from ..net.nft import Ruleset
 from ..net.nft_table import NftTable
@@ -39,7 +38,6 @@ class HostNetwork:
         self._nft.apply(
             Ruleset(
                 vxnets=tuple(sorted(known[vxnet_id].network for vxnet_id in pods)),
-                gateways=tuple(sorted(gateway_link(nic.nic_id) for nic in gateways)),
                 primary=self._settings.iface,
                 primary_is_gateway=by_primary,
                 masqueraded=tuple(sorted(known[vxnet_id].network for vxnet_id in self._pool.masqueraded() & pods)),

@@ -14,9 +14,12 @@ import typing as t
 from dataclasses import dataclass
 
 from ..errors import InvalidConfig, LinkFailed
+from ..model import GATEWAY_LINKS
 
 NAME: t.Final = "qingcni"
 _TABLE: t.Final = f"ip {NAME}"
+# every gateway NIC of ours, from the moment on that it has its name
+_GATEWAYS: t.Final = f'"{GATEWAY_LINKS}*"'
 # within quotes; a name may hold nearly anything else
 _NAME: t.Final = re.compile(r"[A-Za-z0-9_.@+-]{1,15}")
 _TIMEOUT: t.Final = 30.0
@@ -32,14 +35,13 @@ class Ruleset:
     """What the table says. Networks are CIDRs.
 
     `vxnets`: every pod vxnet of the cluster, not only those with pods here. `masqueraded`: those whose pods' traffic is
-    masqueraded where it leaves for public addresses by this host (ipMasq). `gateways`: names of this node's gateway
-    NICs. `primary_is_gateway`: the primary lies in a pod vxnet and serves it. `mark`: the connmark bit of symmetric
+    masqueraded where it leaves for public addresses by this host (ipMasq).
+    `primary_is_gateway`: the primary lies in a pod vxnet and serves it. `mark`: the connmark bit of symmetric
     replies, free of kube-proxy's 0x4000, 0x8000 and portmap's 0x2000.
     """
 
     vxnets: tuple[str, ...]
     masqueraded: tuple[str, ...] = ()
-    gateways: tuple[str, ...] = ()
     primary: str = "eth0"
     primary_is_gateway: bool = False
     mark: int = 0x100000
@@ -52,7 +54,6 @@ class Ruleset:
             *_set("vxnets", "ipv4_addr; flags interval", _networks(self.vxnets)),
             *_set("masqueraded", "ipv4_addr; flags interval", _networks(self.masqueraded)),
             *_set("private", "ipv4_addr; flags interval", PRIVATE),
-            *_set("gateways", "ifname", sorted({_quoted(name) for name in self.gateways})),
             *chains,
         ]
         body = "\n".join(f"\t{line}" for line in lines)
@@ -64,10 +65,11 @@ class Ruleset:
         yield "chain postrouting {"
         yield "\ttype nat hook postrouting priority 110; policy accept;"
         yield "\tct status dnat ip saddr @vxnets counter masquerade"
-        yield "\tct status dnat oifname @gateways counter masquerade"
+        yield f"\tct status dnat oifname {_GATEWAYS} counter masquerade"
         if self.primary_is_gateway:
             yield f"\tct status dnat oifname {primary} ip daddr @vxnets counter masquerade"
-        for arrives in ("@gateways", *([primary] if self.primary_is_gateway else [])):
+        gateways = (_GATEWAYS, *([primary] if self.primary_is_gateway else []))
+        for arrives in gateways if self.masqueraded else ():
             yield (
                 f"\tiifname {arrives} ip saddr @masqueraded ip daddr != @private oifname {primary} counter masquerade"
             )
@@ -77,7 +79,7 @@ class Ruleset:
         # a link's send_redirects=0 does nothing while conf.all says 1: the kernel ORs the two
         yield "chain output {"
         yield "\ttype filter hook output priority 0; policy accept;"
-        yield "\toifname @gateways icmp type redirect counter drop"
+        yield f"\toifname {_GATEWAYS} icmp type redirect counter drop"
         if self.primary_is_gateway:
             yield f"\toifname {_quoted(self.primary)} ip daddr @vxnets icmp type redirect counter drop"
         yield "}"
@@ -88,7 +90,7 @@ class Ruleset:
         yield "\ttype filter hook prerouting priority -150; policy accept;"
         yield f"\tiifname {primary} ip saddr @vxnets ct direction original ct mark set ct mark or {bit}"
         # pods that have the primary as their gateway answer by it, though a gateway NIC may be nearer to the client
-        for pods in ("@gateways", *([primary] if self.primary_is_gateway else [])):
+        for pods in (_GATEWAYS, *([primary] if self.primary_is_gateway else [])):
             yield f"\tiifname {pods} ct direction reply ct mark & {bit} != 0 meta mark set meta mark or {bit}"
         yield "}"
         yield "chain reply_route {"

@@ -71,8 +71,7 @@ class NftTable:
         if same:
             log.warning("nftables table %s had been taken away or changed: it is back", NAME)
         else:
-            gateways = ", ".join(rules.gateways) or "none"
-            log.info("nftables table %s replaced, gateways: %s", NAME, gateways)
+            log.info("nftables table %s replaced", NAME)
         return True
 
     def delete(self) -> None:
