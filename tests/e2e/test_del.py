@@ -17,7 +17,7 @@ from tests.support.api import Api
 
 SPOOL = "/var/lib/qingagent/spool"
 HASTE = ("Environment=QINGAGENT_QUARANTINE=2s", "Environment=QINGAGENT_QUARANTINE_MIN=1s",
-         "Environment=QINGAGENT_RECONCILE_INTERVAL=3s")  # fmt: skip
+         "Environment=QINGAGENT_RECONCILE_INTERVAL=2s")  # fmt: skip
 AGENT = ("qingagent.socket", "qingagent.service")
 Make = t.Callable[[Node, str], Sandbox]
 

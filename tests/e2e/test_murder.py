@@ -60,7 +60,7 @@ def looks(cluster: Cluster) -> None:
     def asked() -> int:
         return int(cluster.lab.control("GET", "counters")["calls"]["DescribeNics"])
 
-    wanted = asked() + 4  # the other node's agent asks twice a minute
+    wanted = asked() + 6  # the other node's agent asks twice a minute
     until(lambda: asked() >= wanted, 90, "the agent's looks")
 
 

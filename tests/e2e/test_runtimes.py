@@ -10,7 +10,7 @@ from pathlib import Path
 from tests.e2e.cluster import Cluster
 from tests.lab.image import IMAGE
 
-ADDRESS = re.compile(r"inet (172\.16\.\d+\.\d+)/24")
+ADDRESS = re.compile(r"inet ([\d.]+)/24")
 # The lab's kernel lets nobody raise limits.
 PODMAN_LIMITS = "--ulimit nofile=1024:1024 --ulimit nproc=1024:1024"
 
