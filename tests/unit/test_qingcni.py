@@ -247,6 +247,14 @@ def test_an_error_of_its_own_is_in_a_version_that_is_spoken(qingcni: Qingcni, as
     assert qingcni.run("ADD", stdin=config).error["cniVersion"] == told
 
 
+@pytest.mark.parametrize("verb", ["ADD", "DEL", "GC"])
+def test_a_configuration_that_no_message_can_hold_is_refused_here(qingcni: Qingcni, verb: str) -> None:
+    config = json.dumps({"cniVersion": "1.1.0", "name": "pods", "x": "y" * wire.MAX_BODY}).encode()
+    told = qingcni.run(verb, stdin=config).error
+    assert (told["code"], qingcni.spooled()) == (7, [])
+    assert "too large" in told["msg"]
+
+
 # -- VERSION and no verb at all ---------------------------------------------------------------------------------------
 
 

@@ -94,6 +94,8 @@ MESSAGE: dict[str, t.Any] = {"protocol": 1, "id": "a", "op": "cni", "deadline": 
         ({"deadline": True}, "deadline"),
         ({"deadline": 10**400}, "deadline"),
         ({"deadline": float("nan")}, "deadline"),
+        ({"deadline": 1e12}, "deadline"),
+        ({"asked_at": -1e12}, "asked_at"),
         ({"asked_at": float("inf")}, "asked_at"),
         ({"env": []}, "env"),
         ({"env": {"CNI_COMMAND": 1}}, "env"),

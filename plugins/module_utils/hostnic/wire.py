@@ -9,7 +9,6 @@ CLOCK_BOOTTIME: both ends are on one host, and unlike the wall clock it neither 
 from __future__ import annotations
 
 import json
-import math
 import os
 import socket
 import struct
@@ -22,6 +21,9 @@ from .errors import HostnicError, Timeout, Unreachable
 PROTOCOL: t.Final = 1
 MAX_BODY: t.Final = 1 << 20
 CNI: t.Final = "cni"  # the op of CNI calls; every other op is a question to the agent
+
+# Seconds after a boot that no machine will see; waiting for much longer overflows the timers of the C library.
+_NEVER: t.Final = 1e9
 
 _LENGTH: t.Final = struct.Struct(">I")
 
@@ -243,9 +245,6 @@ def _mapping(message: t.Mapping[str, t.Any], key: str) -> dict[str, t.Any]:
 
 def _seconds(message: t.Mapping[str, t.Any], key: str) -> float:
     value = message.get(key, 0.0)
-    try:
-        if isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value):
-            return float(value)
-    except OverflowError:  # an integer beyond every float
-        pass
+    if isinstance(value, (int, float)) and not isinstance(value, bool) and -_NEVER < value < _NEVER:
+        return float(value)
     raise WireError(f"{key} is not a number of seconds")

@@ -102,6 +102,10 @@ def not_json(cell: Cell) -> None:
         cell.refused(6, stdin=stdin)
 
 
+def too_large(cell: Cell) -> None:
+    cell.refused(7, "too large", config={"x": "y" * (1 << 20)})
+
+
 def unreadable(cell: Cell) -> None:
     cell.refused(5, "stdin", deaf=True)
 
@@ -237,6 +241,7 @@ ROWS: t.Final = (
     Row("9-bytes", "variables are bytes: what is not UTF-8 is refused with code 4, not with a crash", ATTACHMENT,
         refuses(4, each=NOT_UTF8)),
     Row("10-json", "stdin that is no JSON object: code 6", CONFIGURED, not_json),
+    Row("10-large", "stdin of more than 1 MiB: code 7", CONFIGURED, too_large),
     Row("10-read", "stdin that cannot be read: code 5", CONFIGURED, unreadable),
     Row("11-unknown", "an unknown verb (here in lower case): code 4, after stdin was checked", CONFIGURED,
         unknown_verb),

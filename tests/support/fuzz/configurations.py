@@ -161,7 +161,9 @@ def _anything(dice: random.Random) -> Case:
         text = text[:-1] + f', "{dice.choice(list(FULL))}": {json.dumps(_value(dice, VALUES))}}}'
     if dice.random() < 0.1:
         text = text.replace("1400", dice.choice(("NaN", "Infinity", "-Infinity", "1e9999", "1" * 5000, "14e2", "-0")))
-    return _case(dice.choice(("ADD", "ADD", "STATUS", "CHECK", "DEL")), text, None, patience=0.1)
+    verb = dice.choice(("ADD", "ADD", "STATUS", "CHECK", "DEL"))
+    nothing_to_check = one_of(1, 6, 7, 11, 118) if verb == "CHECK" else None
+    return _case(verb, text, nothing_to_check, patience=0.1)
 
 
 def _value(dice: random.Random, among: t.Sequence[tuple[str, t.Any]]) -> t.Any:
