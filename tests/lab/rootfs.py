@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import hashlib
 import os
 import platform
@@ -61,8 +62,26 @@ def ensure(suite: str, report: t.Callable[[str], None]) -> Path:
     if not re.fullmatch(r"[a-z][a-z0-9.-]*", suite):
         raise LabError(f"{suite!r} is no name of a Debian suite")
     root = current(suite)
-    if root.exists():
-        return root
+    with _alone(report):
+        if not root.exists():
+            _build(suite, root, report)
+    return root
+
+
+@contextlib.contextmanager
+def _alone(report: t.Callable[[str], None]) -> t.Iterator[None]:
+    """No other lab builds meanwhile: the cache is one for all of them."""
+    CACHE.mkdir(parents=True, exist_ok=True)
+    with (CACHE / "building").open("a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            report("waiting for another lab that builds it")
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _build(suite: str, root: Path, report: t.Callable[[str], None]) -> None:
     sweep()
     building = CACHE / f"{_BUILD}{root.parent.name}"
     building.mkdir(parents=True)
@@ -74,7 +93,6 @@ def ensure(suite: str, report: t.Callable[[str], None]) -> Path:
     for other in CACHE.glob(f"{suite}-*"):
         if other != root.parent and not mounts.is_lower(other / "root"):
             shutil.rmtree(other)
-    return root
 
 
 def sweep() -> None:
