@@ -19,6 +19,7 @@ import pytest
 
 from tests.e2e.cluster import KILLED, Cluster, Placed
 from tests.lab.cri import CriError
+from tests.lab.errors import LabError
 from tests.lab.lab import Node
 from tests.lab.wait import until
 
@@ -50,7 +51,11 @@ class Killer:
                 continue
             starting = self._dice.random() < AT_START
             find = partial(self._victim, last, starting)
-            last = until(find, 30, f"an agent after {self.kills} kills")
+            try:
+                last = until(find, 30, f"an agent after {self.kills} kills")
+            except LabError as error:
+                told = self._node.run(["journalctl", "--unit", "qingagent", "--lines", "60", "--no-pager"]).stdout
+                raise AssertionError(f"{error}, {systemd(self._node, 'ActiveState', 'SubState')}:\n{told}") from error
             if over.wait(self._dice.uniform(0.0 if starting else SOONEST, LATEST)):
                 return
             self._node.run(["kill", "-KILL", str(last)])
