@@ -11,7 +11,7 @@ import typing as t
 from ipaddress import IPv4Network
 from pathlib import Path
 
-from tests.lab import cloud, inventory, netns, rootfs, ssh
+from tests.lab import cloud, inventory, lock, netns, rootfs, ssh
 from tests.lab import world as worlds
 from tests.lab.errors import LabError
 from tests.lab.lab import Api, Lab, Node, Vxnet, observe
@@ -38,7 +38,7 @@ def create(nodes: int, suite: str, network: str, progress: Progress) -> Lab:
     layout = Layout.of(network)
     routes = netns.routes()
     worlds.check_free(layout, routes)
-    uplink = worlds.transit(layout, routes)
+    worlds.transit(layout, routes)
     places = [layout.place(f"node{number}") for number in range(1, nodes + 1)]
     LOGS.mkdir(parents=True)
     netns.prepare()
@@ -46,8 +46,8 @@ def create(nodes: int, suite: str, network: str, progress: Progress) -> Lab:
         lower = rootfs.ensure(suite, report)
         _ROOT.symlink_to(lower)
     key = AccessKey.new()
-    with progress.step("emulated cloud"):
-        running = _start_cloud(layout, places, key, uplink)
+    with progress.step("emulated cloud") as report, lock.alone("starting", report):
+        running = _start_cloud(layout, places, key, worlds.transit(layout, netns.routes()))
     api = Api(running.url, key.key_id, key.secret, worlds.ZONE, running.control_url)
     pods = tuple(Vxnet(pod.vxnet_id, str(pod.network), pod.gateway) for pod in layout.pods)
     lab = Lab(api, str(INVENTORY), pods, ())

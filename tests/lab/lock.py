@@ -54,3 +54,16 @@ def _sign(file: t.TextIO) -> None:
     file.truncate()
     file.write(f"{own.pid} {own.start}\n")
     file.flush()
+
+
+@contextlib.contextmanager
+def alone(what: str, report: t.Callable[[str], None]) -> t.Iterator[None]:
+    """No other lab of this machine does the same meanwhile."""
+    CACHE.mkdir(parents=True, exist_ok=True)
+    with (CACHE / what).open("a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            report("waiting for another lab")
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield

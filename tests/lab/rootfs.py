@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import os
 import platform
@@ -14,7 +13,7 @@ import subprocess
 import typing as t
 from pathlib import Path
 
-from tests.lab import apt, cgroups, image, mounts
+from tests.lab import apt, cgroups, image, lock, mounts
 from tests.lab.errors import LabError
 from tests.lab.paths import CACHE, LOGS, NAME, PREFIX
 
@@ -62,23 +61,10 @@ def ensure(suite: str, report: t.Callable[[str], None]) -> Path:
     if not re.fullmatch(r"[a-z][a-z0-9.-]*", suite):
         raise LabError(f"{suite!r} is no name of a Debian suite")
     root = current(suite)
-    with _alone(report):
+    with lock.alone("building", report):
         if not root.exists():
             _build(suite, root, report)
     return root
-
-
-@contextlib.contextmanager
-def _alone(report: t.Callable[[str], None]) -> t.Iterator[None]:
-    """No other lab builds meanwhile: the cache is one for all of them."""
-    CACHE.mkdir(parents=True, exist_ok=True)
-    with (CACHE / "building").open("a") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            report("waiting for another lab that builds it")
-            fcntl.flock(file, fcntl.LOCK_EX)
-        yield
 
 
 def _build(suite: str, root: Path, report: t.Callable[[str], None]) -> None:
