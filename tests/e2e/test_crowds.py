@@ -17,6 +17,7 @@ import pytest
 from tests.e2e import attachment
 from tests.e2e.cluster import NAMESPACE, Cluster, Placed
 from tests.lab.cri import Cri, CriError, Starting
+from tests.lab.errors import LabError
 from tests.lab.lab import Node
 from tests.lab.wait import until
 
@@ -51,7 +52,10 @@ def shrunk(cluster: Cluster, node: Node) -> t.Iterator[None]:
 def give_back(cluster: Cluster, node: Node) -> None:
     eager = {"IDLE_TTL": "1s", "QUARANTINE": "2s", "QUARANTINE_MIN": "1s", "ATTACH_CHUNK": "60", "POOL_HIGH": "3"}
     with cluster.unit(node, *(f"Environment=QINGAGENT_{key}={value}" for key, value in eager.items())):
-        until(lambda: len(cluster.in_state(node, "READY")) <= 3 and cluster.at_rest(node), 90, "a small pool")
+        try:
+            until(lambda: len(cluster.in_state(node, "READY")) <= 3 and cluster.at_rest(node), 90, "a small pool")
+        except LabError as error:
+            raise AssertionError(f"{error}: {cluster.pool(node)}, {cluster.journal(node, 'intent')}") from error
 
 
 # -- by containerd ----------------------------------------------------------------------------------------------------

@@ -55,6 +55,10 @@ def misspelt(cell: Cell) -> None:
         cell.refused(7, f"{key}: no such key; {meant} is meant", config={key: "x"})
 
 
+def unknown_vxnet(cell: Cell) -> None:
+    cell.refused(116, "vxnet-nosuch00", config={"vxnet": "vxnet-nosuch00"})
+
+
 def dns(cell: Cell) -> None:
     told = {
         "nameservers": ["10.0.0.2", "10.0.0.3"],
@@ -215,6 +219,7 @@ ROWS: t.Final = (
     Row("keys-misspelt", "a misspelt key of ours: code 7, with the one that is meant", ADD, misspelt),
     Row("keys-wrong", "a value of another kind than is wanted: code 7, with the key", ("ADD", "CHECK", "STATUS"),
         wrong),
+    Row("keys-vxnet", "a vxnet that the cloud does not know: code 116, long before the deadline", ADD, unknown_vxnet),
     Row("keys-del", "no value keeps a DEL from working", ("DEL",),
         accepts(keys(*({key: value} for key, value in WRONG)))),
     Row("keys-dns", "`dns` goes into the result", ADD, dns),

@@ -9,7 +9,7 @@ from tests.e2e.conformance import away, configuration, invocation, results, verb
 from tests.e2e.conformance.rows import CONFIGURED, Row
 
 BESIDE: t.Final = (
-    Row("cloud-refuses", "an ADD that the cloud refuses: codes 112 to 116", ("ADD",), None,
+    Row("cloud-refuses", "an ADD that the cloud refuses: codes 112 to 115", ("ADD",), None,
         note="it waits for its deadline of 88 s first; tests/unit/test_cni_spec.py tests which error has which code"),
     Row("delegate", "plugins named by `ipam.type` are called (delegation)", CONFIGURED, None,
         note="not built: a NIC's address is the cloud's, there is nothing to delegate"),
