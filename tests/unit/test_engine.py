@@ -232,13 +232,8 @@ def test_a_gateway_nic_is_made_on_demand_without_source_check(node: Node) -> Non
     gateway = node.engine.table.nics(State.GATEWAY)[0]
     assert (gateway.private_ip, node.kernel.gateways[gateway.nic_id]) == (address, f"{address}/24")
     assert node.emulator.cloud.nics[gateway.nic_id].enable_aspoof == 0
-    node.emulator.cloud.nics[gateway.nic_id].enable_aspoof = 1  # by a person, while the agent is away
     node.start_agent()
     node.run(30)
-    assert node.emulator.cloud.nics[gateway.nic_id].enable_aspoof == 0
-    asked = node.calls("ModifyNicAttributes")
-    node.run(300)
-    assert node.calls("ModifyNicAttributes") == asked
     assert node.pool.gateway("vxnet-pods001", node.clock.now(), lambda: False) == address
 
 

@@ -14,7 +14,6 @@ from .jobs import AttachJobs
 from .model import GATEWAY, POOL, CloudNic, Intent, KnownVxnet, Link, Nic, Vxnet
 from .parts import Parts, in_place
 from .settle import ATTACH_TRIES, JOB_PATIENCE, VISIBLE, Verdict, Witness, settle
-from .sizing import NO_WRITES
 from .states import SERVING, State
 from .table import Move
 
@@ -47,7 +46,6 @@ class Observer:
         # NICs of the table that the cloud does not show
         self._absent: dict[str, tuple[float, int]] = {}  # since when and in how many looks
         self._nowhere: frozenset[str] = frozenset()
-        self._let_to_send: set[str] = set()  # gateway NICs whose source check this process has switched off
         self.foreign: t.Optional[int] = None  # attached NICs that are not ours; None until the instance is proven
 
     def prove(self, links: t.Mapping[str, Link]) -> None:
@@ -103,7 +101,6 @@ class Observer:
                 self._settle(nic, seen.get(nic.nic_id), links, live)
                 if nic.state is State.GATEWAY:
                     self._parts.stand_gateway(nic)
-                    self._let_send(nic)
             except HostnicError as error:  # this one is tried again with the next look; the others go on
                 log.warning("%s: %s", nic.nic_id, error.message)
         strangers = [nic for nic in seen.values() if not self._table.nic(nic.nic_id)]
@@ -113,12 +110,6 @@ class Observer:
         if unknown:
             self.read_vxnets(sorted(unknown))
         self._slow_down(around)
-
-    def _let_send(self, nic: Nic) -> None:
-        """Once a process: somebody may have switched the source check on again, and no answer of the API shows it."""
-        if nic.nic_id not in self._let_to_send and self._parts.level() != NO_WRITES:
-            self._parts.cloud.allow_foreign_sources(nic.nic_id)
-            self._let_to_send.add(nic.nic_id)
 
     def read_vxnets(self, vxnet_ids: t.Iterable[str]) -> dict[str, Vxnet]:
         """DescribeVxnets, remembered for the time when the cloud is away."""
