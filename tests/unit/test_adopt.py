@@ -126,6 +126,16 @@ def test_a_free_nic_under_the_gateway_name_that_nobody_wants_is_swept(idle: Node
 # -- made by a call whose answer was lost -----------------------------------------------------------------------------
 
 
+def test_what_was_seen_before_the_call_is_not_of_its_making(node: Node) -> None:
+    (stranger,) = made(node)
+    node.emulator.faults.order({"kind": "drop_reply", "action": "CreateNics"})
+    node.engine.reconciler.step()  # sees the stranger, then asks for three
+    node.run(10)
+    assert len(node.engine.table.nics()) == 3
+    assert node.engine.table.nic(stranger) is None
+    assert (node.calls("CreateNics"), node.engine.table.intents("create")) == (1, [])
+
+
 def test_what_an_unanswered_create_made_is_taken_as_it_shows(node: Node) -> None:
     node.emulator.faults.order({"kind": "drop_reply", "action": "CreateNics"})
     node.engine.reconciler.step()

@@ -73,10 +73,12 @@ class Adopter:
     def _free(self, cloud: CloudNic, known_for: float) -> None:
         """At once where we have asked for it; else not before whoever is making it must be done."""
         purpose = self._parts.purpose(cloud)
+        seen_at = self._parts.clock() - known_for
         asked = [
             intent
             for intent in self._parts.table.intents("create")
             if (intent.vxnet_id, intent.purpose) == (cloud.vxnet_id, purpose)
+            and seen_at >= intent.since  # what was there before the call is not of its making
             and cloud.nic_id not in self._were_attached
         ]
         if asked:
