@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from .config import Settings
 from .model import GATEWAY, POOL, Intent, Nic, Waiter
-from .states import State
+from .states import LEAVING, State
 
 EVERY_VXNET: t.Final = "any vxnet"  # among the blocked: nothing can be made anywhere
 NO_WRITES: t.Final = "L0"
@@ -17,7 +17,6 @@ NO_RELEASES: t.Final = "L1"
 
 # A place on the instance is taken, or about to be.
 _ATTACHED: t.Final = tuple(state for state in State if state not in (State.DETACHED, State.DELETING, State.GONE))
-_LEAVING: t.Final = (State.DRAINING, State.DETACHING, State.DELETING)
 
 
 @dataclass(frozen=True)
@@ -116,7 +115,7 @@ def size(snapshot: Snapshot, settings: Settings, now: float) -> Sized:
     coming = [nic for nic in snapshot.pool(State.ATTACHING, State.DETACHED) if not nic.doomed and not nic.keep]
     asked = [unit for intent in snapshot.creating if intent.purpose == POOL for unit in _units_of(intent)]
     used = len(snapshot.pool(State.RESERVED, State.IN_USE))
-    leaving = len(snapshot.pool(*_LEAVING))
+    leaving = len(snapshot.pool(*LEAVING))
     ours = len(snapshot.pool()) + len(asked)
     bounds: list[str] = []
 

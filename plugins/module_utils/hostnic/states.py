@@ -31,6 +31,8 @@ class State(str, enum.Enum):
 # What is in these is of use to pods, and on no way out.
 SERVING: t.Final = frozenset((State.READY, State.RESERVED, State.IN_USE, State.QUARANTINE, State.HELD, State.GATEWAY))
 
+LEAVING: t.Final = (State.DRAINING, State.DETACHING, State.DELETING)
+
 
 class IllegalTransition(HostnicError):
     """A defect of ours: the table has no such edge."""

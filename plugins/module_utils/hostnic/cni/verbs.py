@@ -14,7 +14,7 @@ from .. import policy
 from ..errors import HostnicError, InvalidConfig
 from ..model import POOL, Fixed, KnownVxnet, Lease, LeaseKey, Nic, Placed, PodLink, Route
 from ..ports import Clock
-from ..states import State
+from ..states import LEAVING, State
 from . import routes, spec
 from .attempt import Attempt
 from .check import Expected, differences, unlike
@@ -29,7 +29,6 @@ log = logging.getLogger("hostnic.cni")
 
 # The kernel moves one link at a time; more callers at once only delay the pod in the middle.
 _MOVES_AT_ONCE: t.Final = 4
-_LEAVING: t.Final = (State.DRAINING, State.DETACHING, State.DELETING)
 
 
 @dataclass(frozen=True)
@@ -276,7 +275,7 @@ class Verbs:
         address, mac = conf.wishes.address, conf.wishes.mac
         if mac:
             nic = self._pool.nic(mac)
-            if nic is None or nic.purpose != POOL or nic.doomed or nic.state in _LEAVING:
+            if nic is None or nic.purpose != POOL or nic.doomed or nic.state in LEAVING:
                 raise _no_such_mac(mac)
             if address not in ("", nic.private_ip):
                 raise InvalidConfig(
