@@ -246,14 +246,13 @@ class Verbs:
             missing = (f"the host has no gateway NIC in {nic.vxnet_id} now",)
         else:
             pod_routes = routes.of_pod(conf, vxnet, gateway, self._host_address(conf))
-        return Expected(call.ifname, call.netns, _address(nic, vxnet), pod_routes, conf.mtu or 0, missing)
+        return _as_added(call, conf, nic, vxnet, pod_routes, missing)
 
     def _again(self, call: Invocation, conf: NetConf, nic: Nic, netns: Netns, wait: Wait) -> Attached:
         """The result of an ADD that was carried out before. Raises `CniError` (118) where another is wanted now."""
         vxnet, pod_routes = self._layout(nic, conf, wait)
         seen = self._links.look(netns.descriptor, call.ifname)
-        expected = Expected(call.ifname, call.netns, _address(nic, vxnet), pod_routes, conf.mtu or 0)
-        found = unlike(expected, nic, seen)
+        found = unlike(_as_added(call, conf, nic, vxnet, pod_routes), nic, seen)
         if found or seen is None:
             said = f"{call.ifname} of {call.container_id} was added otherwise, DEL it first: {'; '.join(found)}"
             raise CniError(spec.DIFFERS, said)
@@ -296,6 +295,17 @@ def _no_such_mac(mac: str) -> CniError:
         f"mac={mac} is no NIC that this node's pool can give: a NIC's MAC is fixed when QingCloud makes it; leave it "
         "out, or name a READY one of `qingagent pool`",
     )
+
+
+def _as_added(
+    call: Invocation,
+    conf: NetConf,
+    nic: Nic,
+    vxnet: KnownVxnet,
+    pod_routes: tuple[Route, ...],
+    missing: tuple[str, ...] = (),
+) -> Expected:
+    return Expected(call.ifname, call.netns, _address(nic, vxnet), pod_routes, conf.mtu or 0, missing)
 
 
 def _address(nic: Nic, vxnet: KnownVxnet) -> str:
