@@ -305,6 +305,14 @@ def test_a_pool_that_is_drained_does_not_grow() -> None:
     assert decide(draining=True).actions == ()
 
 
+def test_every_gateway_nic_on_the_instance_takes_room() -> None:
+    """A second one of a vxnet stays while pods may route by it: a NIC made for its place could not be attached."""
+    second = [Nic(f"52:54:00:ff:00:0{n}", "vxnet-b", "", State.GATEWAY, NOW, GATEWAY) for n in (1, 2)]
+    free = [Nic("52:54:00:ff:00:03", "vxnet-b", "", State.DETACHED, NOW, GATEWAY)]
+    assert decide(second, gateways=frozenset({"vxnet-b"}), limit=20).reasons.cap == 20 - 1 - 2
+    assert decide(second[:1], free, gateways=frozenset({"vxnet-b"}), limit=20).reasons.cap == 20 - 1 - 1
+
+
 def test_a_gateway_that_is_to_be_made_takes_room_already() -> None:
     assert decide(gateways=frozenset({"vxnet-a", "vxnet-b"})).reasons.cap == 60
     assert decide(foreign=3, gateways=frozenset({"vxnet-a", "vxnet-b"})).reasons.cap == 64 - 3 - 2

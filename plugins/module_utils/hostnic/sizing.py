@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import math
 import typing as t
+from collections import Counter
 from dataclasses import dataclass, field
 
 from .config import Settings
@@ -53,6 +54,12 @@ class Snapshot:
     def gateway_nics(self) -> list[Nic]:
         """Oldest first, those on their way out left out."""
         return sorted((n for n in self.nics if n.purpose == GATEWAY and not n.doomed), key=lambda nic: nic.since)
+
+    def gateway_places(self) -> int:
+        """On the instance: one for each vxnet that has or needs a gateway NIC, and those of second ones."""
+        nics = self.gateway_nics()
+        attached = Counter(nic.vxnet_id for nic in nics if nic.state in _ATTACHED)
+        return sum(max(1, attached[vxnet_id]) for vxnet_id in self.gateways | {nic.vxnet_id for nic in nics})
 
     def open(self, vxnet_id: str) -> bool:
         """Whether NICs may be asked for there: not blocked, and no CreateNics of unknown outcome."""
@@ -119,7 +126,7 @@ def size(snapshot: Snapshot, settings: Settings, now: float) -> Sized:
     ours = len(snapshot.pool()) + len(asked)
     bounds: list[str] = []
 
-    gateways = len(snapshot.gateways | {nic.vxnet_id for nic in snapshot.gateway_nics()})
+    gateways = snapshot.gateway_places()
     cap = max(0, min(settings.max_nics, snapshot.limit - snapshot.foreign - gateways))
     if cap < settings.max_nics:
         bounds.append(f"the instance takes {snapshot.limit} NICs, {snapshot.foreign + gateways} are not for pods")
