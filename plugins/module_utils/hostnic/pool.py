@@ -317,6 +317,7 @@ class Pool:
         until = min([deadline, *(moment for moment in steals if moment > now)])
         self._wake()
         self._table.changed.wait(until - now)
+        check_open(self._table)
 
     def _check_holder(self, place: _Place) -> None:
         """Raises `AddressHeld`."""
