@@ -371,7 +371,7 @@ class World:
         self.stir()
 
     def settle(self) -> None:
-        """All that disturbs ends; then all has to come in order, and again once a drain is over. Notes what does not."""
+        """All that disturbs ends; then all has to come in order, and again after a drain. Notes what does not."""
         self._calm_down()
         self._come_in_order()
         if self.engine.orders.draining and not self.problems:

@@ -59,12 +59,14 @@ class Reconciler:
         """Why the pool wants what it wants. Any thread may ask."""
         snapshot = self._snapshot()
         decision = planning.plan(snapshot, self._parts.settings, self._parts.clock()).explain()
+        trouble = self._parts.pool.trouble()
         return {
             **decision,
             "blocked": self._blocks.explain(),
             "steals": self._parts.pool.steals,
             "attach_jobs": "one at a time" if snapshot.serial else "side by side",
             "draining": snapshot.draining,
+            "trouble": trouble.facts() if trouble else None,
             "look_wanted": self._parts.orders.look_wanted,
             "strangers": self._observer.strangers,
             "proven": self._observer.foreign is not None,
