@@ -9,7 +9,7 @@ import time
 import typing as t
 from collections import Counter
 
-from ..hostnic import operate, wire
+from ..hostnic import wire
 from ..hostnic.errors import Denied, HostnicError, InvalidConfig, Timeout
 
 if t.TYPE_CHECKING:
@@ -79,6 +79,8 @@ class ByEngine:
     via = "journal"
 
     def __init__(self, engine: Engine) -> None:
+        from ..hostnic import operate  # once the packages are there: it imports what needs them
+
         self._engine = engine
         self._answers = operate.answers(engine)
 
@@ -265,6 +267,7 @@ def _why(nic: Row, lease: t.Optional[Row]) -> str:
     usual = {
         "READY": "ready for a pod",
         "QUARANTINE": "rests, since a pod has just released it",
+        "BROKEN": "its link has yet to be found",
         "HELD": f"kept for {nic['workload']}",
         **dict.fromkeys(_LEAVING, "on its way out"),
     }
