@@ -188,7 +188,8 @@ def _why_not(wanted: Wanted, one: Seen, gatewayns: str) -> t.Optional[HostnicErr
             f"nics: {nic.nic_id} is the primary NIC of {nic.instance_id}: it is left alone unless force is set"
         )
     owner = owner_of(nic.nic_name, gatewayns)
-    if nic.nic_name != wanted.name and (not owner or nic.instance_id not in ("", owner)):
+    astray = bool(owner) and nic.instance_id not in ("", owner)
+    if astray or (not owner and nic.nic_name != wanted.name):
         called = f"called {nic.nic_name!r}" if nic.nic_name else "without a name"
         return Denied(f"nics: {nic.nic_id}, {called}, is not ours: it is left alone unless force is set")
     if nic.attached and one.use is not Use.IDLE:

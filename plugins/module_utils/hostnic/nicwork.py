@@ -183,10 +183,13 @@ class Worker:
         return ""
 
     def _settle(self, what: str, ids: t.Sequence[str], job_id: str, there: t.Callable[[t.Sequence[str]], bool]) -> None:
-        """Until all are there; a job that is over without that gets as long as a stale answer may take."""
+        """Until the job is over, if there is one, and all are there, which may show before or after."""
         over_since: t.Optional[float] = None
-        while not there(ids):
+        while True:
+            # before the NICs: what a job that is over has done is then visible
             status = self._cloud.describe_jobs([job_id]).get(job_id, "not known") if job_id else "not known"
+            if status not in LIVE and there(ids):
+                return
             now = self._clock()
             over_since = None if status in LIVE else now if over_since is None else over_since
             patience = 3 * POLL if status in FAILED else VISIBLE
