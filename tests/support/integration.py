@@ -57,12 +57,15 @@ class Runner:
         self._within = within
         self._emulator = emulator
         self._collections = collections
+        self.environment: dict[str, str] = {}
         self.said = ""
 
     def module(self, name: str, *words: str, access: bool = True, **options: t.Any) -> dict[str, t.Any]:
         """What the module answers, whether it succeeds or not."""
         given = {**self.access(), **options} if access else options
-        arguments = ["localhost", "-m", name, "-a", json.dumps(given), "--tree", str(self._directory / "told"), *words]
+        arguments = ["localhost", "-m", name, "--tree", str(self._directory / "told"), *words]
+        if given:
+            arguments += ["-a", json.dumps(given)]
         told = self._directory / "told" / "localhost"
         told.unlink(missing_ok=True)
         status = self._run("ansible", *arguments)
@@ -90,6 +93,7 @@ class Runner:
         environment = {
             key: value for key, value in os.environ.items() if not key.startswith(("ANSIBLE_", "QINGCLOUD_"))
         }
+        environment.update(self.environment)
         environment.update(ANSIBLE_LOCALHOST_WARNING="False", ANSIBLE_INVENTORY_UNPARSED_WARNING="False")
         environment.update(
             ANSIBLE_LOCAL_TEMP=str(self._directory / "tmp"), ANSIBLE_REMOTE_TEMP=str(self._directory / "remote")

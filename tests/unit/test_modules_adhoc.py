@@ -10,6 +10,7 @@ import typing as t
 from pathlib import Path
 
 import pytest
+import yaml
 
 from tests.emulator import Emulator
 from tests.support.ansible import CLONE
@@ -71,20 +72,56 @@ def test_a_wrong_key_and_options_that_are_wrong(run: Runner) -> None:
     assert given["msg"] == "qingcloud_nic_info sets packages itself"
 
 
-def test_access_from_a_file(run: Runner, tmp_path: Path) -> None:
+def access_file(run: Runner, path: Path, **changes: t.Any) -> Path:
     access = run.access()
     host, _, port = access["endpoint"].removeprefix("http://").removesuffix("/iaas").partition(":")
-    path = tmp_path / "client.yaml"
-    path.write_text(
-        f"qy_access_key_id: {access['access_key_id']}\nqy_secret_access_key: {access['secret_access_key']}\n"
-        f"host: '{host}'\nport: {port}\nprotocol: http\nuri: /iaas\nzone: {access['zone']}\n"
-    )
+    content = {
+        "qy_access_key_id": access["access_key_id"], "qy_secret_access_key": access["secret_access_key"],
+        "host": host, "port": int(port), "protocol": "http", "uri": "/iaas", "zone": access["zone"], **changes,
+    }  # fmt: skip
+    path.write_text(yaml.safe_dump({key: value for key, value in content.items() if value is not None}))
+    path.chmod(0o600)
+    return path
+
+
+def works(run: Runner, **options: t.Any) -> bool:
+    """Whether the account's vxnet is told, and the secret is not."""
+    told = run.module("qingcloud_vxnet_info", "-vvvv", access=False, **options)
+    assert SECRET not in run.said and SECRET not in json.dumps(told)
+    return [vxnet["vxnet_id"] for vxnet in told.get("vxnets", [])] == ["vxnet-a"]
+
+
+def test_access_from_options_environment_and_file_in_this_order(run: Runner, tmp_path: Path) -> None:
+    access = run.access()
+    path = access_file(run, tmp_path / "client.yaml")
+    assert works(run, access_file=str(path))
     path.chmod(0o644)
     open_to_all = run.module("qingcloud_vxnet_info", access=False, access_file=str(path))
     assert "is open to others (mode 0644): run chmod 0600" in open_to_all["msg"]
-    path.chmod(0o600)
-    told = run.module("qingcloud_vxnet_info", "-vvvv", access=False, access_file=str(path))
-    assert [vxnet["vxnet_id"] for vxnet in told["vxnets"]] == ["vxnet-a"] and SECRET not in run.said
+
+    access_file(run, path, zone="nowhere", qy_secret_access_key="wrong")
+    run.environment = {
+        "QINGCLOUD_ACCESS_FILE": str(path),
+        "QINGCLOUD_ACCESS_KEY": access["access_key_id"],
+        "QINGCLOUD_SECRET_KEY": access["secret_access_key"],
+        "QINGCLOUD_ZONE": access["zone"],
+        "QINGCLOUD_ENDPOINT": access["endpoint"],
+    }
+    assert works(run)
+    run.environment.update(QINGCLOUD_ZONE="nowhere", QINGCLOUD_ENDPOINT="http://127.0.0.1:9/iaas")
+    assert works(run, zone=access["zone"], endpoint=access["endpoint"])
+    assert not works(run, endpoint=access["endpoint"])
+
+
+def test_access_by_the_role_of_the_instance(run: Runner, emulator: Emulator, tmp_path: Path) -> None:
+    proxy = emulator.metadata_url.rpartition(":")[2].partition("/")[0]
+    path = access_file(
+        run, tmp_path / "client.yaml", qy_access_key_id=None, qy_secret_access_key=None,
+        credential_proxy_host="127.0.0.1", credential_proxy_port=int(proxy),
+    )  # fmt: skip
+    emulator.cloud.set_role("i-1", "cni")
+    assert works(run, access_file=str(path))
+    emulator.cloud.set_role("i-1", "")
 
 
 def test_installed_from_the_artifact_without_a_network(tmp_path: Path, emulator: Emulator) -> None:
@@ -108,8 +145,6 @@ def test_installed_from_the_artifact_without_a_network(tmp_path: Path, emulator:
 
 
 def test_all_modules_are_in_the_action_group_that_documents_them() -> None:
-    import yaml
-
     group = yaml.safe_load((CLONE / "meta/runtime.yml").read_text())["action_groups"]["qingcloud"]
     taking = [path.stem for path in (CLONE / "plugins/modules").glob("*.py") if "_access\n" in path.read_text()]
     assert sorted(group) == sorted(taking) and set(MODULES) <= set(group)

@@ -190,6 +190,15 @@ def test_nics_of_another_name_are_not_the_agents_business(beside_agent: Machine)
         beside_agent(state="attached", nic_name="my-own", vxnet="vxnet-none")
 
 
+def test_an_address_is_made_beside_the_agent_which_takes_it_over(beside_agent: Machine) -> None:
+    done = beside_agent.quartet(state="attached", vxnet=PODS, private_ips=["172.16.1.99"])
+    assert done["asked"] == "cloud" and done["nics"][0]["private_ip"] == "172.16.1.99"
+    beside_agent.node.run(120)
+    assert done["nics"][0]["nic_id"] in beside_agent.pool(State.READY)
+    beside_agent.quartet(state="absent", vxnet=PODS, private_ips=["172.16.1.99"])
+    assert done["nics"][0]["nic_id"] not in beside_agent.pool()
+
+
 def test_a_socket_that_nobody_serves_is_no_agent_and_one_that_hangs_is(
     machine: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
