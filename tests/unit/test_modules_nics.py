@@ -18,7 +18,7 @@ from plugins.module_utils._ansible.nics import manage
 from plugins.module_utils.hostnic.cloud.build import connect
 from plugins.module_utils.hostnic.cloud.limiter import RateLimiter
 from plugins.module_utils.hostnic.config import Settings
-from plugins.module_utils.hostnic.errors import Denied, HostnicError, InvalidConfig, NotFound
+from plugins.module_utils.hostnic.errors import Denied, HostnicError, InvalidConfig, NotFound, Unreachable
 from tests.support.node import INSTANCE, Node
 
 PODS = "vxnet-pods001"
@@ -193,6 +193,8 @@ def test_nics_of_another_name_are_not_the_agents_business(beside_agent: Machine)
 def test_an_address_is_made_beside_the_agent_which_takes_it_over(beside_agent: Machine) -> None:
     done = beside_agent.quartet(state="attached", vxnet=PODS, private_ips=["172.16.1.99"])
     assert done["asked"] == "cloud" and done["nics"][0]["private_ip"] == "172.16.1.99"
+    beside_agent.node.run(3)
+    assert done["nics"][0]["nic_id"] in beside_agent.pool(), "the agent was told to look"
     beside_agent.node.run(120)
     assert done["nics"][0]["nic_id"] in beside_agent.pool(State.READY)
     beside_agent.quartet(state="absent", vxnet=PODS, private_ips=["172.16.1.99"])
@@ -206,5 +208,7 @@ def test_a_socket_that_nobody_serves_is_no_agent_and_one_that_hangs_is(
     monkeypatch.setattr("plugins.module_utils._ansible.agent.PATIENCE", 0.2)
     with pytest.raises(Denied, match="an agent is there, but does not answer"):
         machine(check=True, state="attached", vxnet=PODS)
+    with pytest.raises(Unreachable):
+        machine(check=True, state="attached", vxnet=PODS, socket="/" + "x" * 200)
     listener.close()
     assert machine(check=True, state="attached", vxnet=PODS)["asked"] == "cloud"
