@@ -13,12 +13,14 @@ from hostnic.agent import questions
 from hostnic.agent.server import Server, listen_at
 from hostnic.model import POOL
 from hostnic.states import State
+from plugins.module_utils._ansible import turns
 from plugins.module_utils._ansible.host import Host
 from plugins.module_utils._ansible.nics import manage
 from plugins.module_utils.hostnic.cloud.build import connect
 from plugins.module_utils.hostnic.cloud.limiter import RateLimiter
 from plugins.module_utils.hostnic.config import Settings
-from plugins.module_utils.hostnic.errors import Denied, HostnicError, InvalidConfig, NotFound, Unreachable
+from plugins.module_utils.hostnic.errors import Busy, Denied, HostnicError, InvalidConfig, NotFound, Unreachable
+from plugins.module_utils.hostnic.nicwork import POLL
 from tests.support.node import INSTANCE, Node
 
 PODS = "vxnet-pods001"
@@ -44,7 +46,7 @@ class Machine:
 
     def __call__(self, check: bool = False, **options: t.Any) -> dict[str, t.Any]:
         given = {**DEFAULTS, "instance_id_path": str(self.told), "socket": self.socket, **options}
-        return manage(given, self.cloud, check, self._host(), self.node.clock.now, self._sleep)
+        return manage(given, self.cloud, check, self.host(), self.node.clock.now, self._sleep)
 
     def quartet(self, **options: t.Any) -> dict[str, t.Any]:
         """Check, apply, again: what every behaviour has to keep; returns what applying told."""
@@ -75,7 +77,7 @@ class Machine:
         else:
             self.node.emulator.advance(seconds)
 
-    def _host(self) -> Host:
+    def host(self) -> Host:
         """As /sys/class/net and /proc/net/route show what the kernel has on the host."""
         links = self.directory / "net"
         for link in self.node.kernel.list():
@@ -212,3 +214,34 @@ def test_a_socket_that_nobody_serves_is_no_agent_and_one_that_hangs_is(
         machine(check=True, state="attached", vxnet=PODS, socket="/" + "x" * 200)
     listener.close()
     assert machine(check=True, state="attached", vxnet=PODS)["asked"] == "cloud"
+
+
+# -- one run after the other ------------------------------------------------------------------------------------------
+
+
+def test_two_runs_at_once_do_not_make_nics_twice(machine: Machine, tmp_path: Path) -> None:
+    now = machine.node.clock.now
+
+    def other_run(seconds: float) -> None:
+        """What happens while the first one waits."""
+        if seconds == POLL and not meanwhile:
+            meanwhile.append("once")
+            with pytest.raises(Busy, match="another run works on the NICs of qingcni_i-node0001, after 0 s still"):
+                machine(state="attached", count=3, vxnet=PODS, wait_timeout=0)
+        machine.node.emulator.advance(seconds)
+
+    meanwhile: list[str] = []
+    given = {**DEFAULTS, "instance_id_path": str(machine.told), "socket": machine.socket}
+    given.update(state="attached", count=3, vxnet=PODS)
+    assert manage(given, machine.cloud, False, machine.host(), now, other_run)["changed"]
+    assert meanwhile and machine.node.emulator.counters.to_dict()["calls"]["CreateNics"] == 1
+    assert not machine(state="attached", count=3, vxnet=PODS)["changed"]
+    assert not list(turns.DIRECTORY.glob("qingcloud.cni-*")), "nothing is left of the lock"
+
+
+def test_a_turn_where_no_lock_can_be_had(tmp_path: Path) -> None:
+    with turns.turn("x", 0, lambda: 0.0, lambda seconds: None, tmp_path / "nowhere"):
+        pass
+    with turns.turn("a/b", 0, lambda: 0.0, lambda seconds: None, tmp_path):
+        assert [path.name for path in tmp_path.iterdir()] == ["qingcloud.cni-a_b"]
+    assert list(tmp_path.iterdir()) == []

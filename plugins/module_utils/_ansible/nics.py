@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import time
 import typing as t
@@ -18,6 +19,7 @@ from . import agent as agents
 from .host import Host
 from .nic_facts import facts, picture
 from .pooled import Pooled
+from .turns import turn
 
 Options = t.Mapping[str, t.Any]
 
@@ -52,7 +54,8 @@ def manage(
         if ids is not None:
             return pooled.carry_out(ids, check)
     uses = functools.partial(_uses, host=host, place=place, gatewayns=options["gatewayns"])
-    return _through_the_cloud(options, Worker(cloud, wanted, **waiting), check, place, wanted, uses)
+    with contextlib.nullcontext() if check else turn(wanted.name or "nics", options["wait_timeout"], clock, sleep):
+        return _through_the_cloud(options, Worker(cloud, wanted, **waiting), check, place, wanted, uses)
 
 
 def check_options(options: Options) -> None:
