@@ -69,7 +69,7 @@ def ansible_lint(artifact: Artifact) -> None:
 
 
 def importer(artifact: Artifact) -> None:
-    """What a Galaxy server would say to the archive. It tells errors and warnings in its log, so they are read there."""
+    """What a Galaxy server would say to the archive. Its exit status is 0 with warnings, so its log is read."""
     programs = venv("importer")
     settings = artifact.path.parent / "galaxy-importer.cfg"
     settings.write_text("[galaxy-importer]\nRUN_ANSIBLE_TEST = False\nCHECK_REQUIRED_TAGS = True\n")

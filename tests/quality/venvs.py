@@ -10,7 +10,7 @@ import sys
 import typing as t
 from pathlib import Path
 
-import tomllib
+import tomllib  # type: ignore[import-not-found]  # it came with Python 3.11, which runs this
 
 from tests.quality.errors import CheckError
 from tests.quality.programs import run
