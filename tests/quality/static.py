@@ -8,7 +8,7 @@ import os
 import sys
 from pathlib import Path
 
-from tests.quality import site
+from tests.quality import release, site
 from tests.quality.ansibletest import ansible_test
 from tests.quality.artifact import Artifact
 from tests.quality.errors import CheckError
@@ -37,6 +37,8 @@ def yamllint(artifact: Artifact) -> None:
 
 def changelog(artifact: Artifact) -> None:
     run([str(venv("docs") / "antsibull-changelog"), "lint"], cwd=CLONE)
+    if (release.written(artifact) / release.PAGE).read_text() != (CLONE / release.PAGE).read_text():
+        raise CheckError(f"{release.PAGE} is not what the fragments and modules say: run `make changelog`")
 
 
 def vermin(artifact: Artifact) -> None:
