@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Keys that change under a running agent: taken without a restart, and the one before kept where the new one is no good."""
+"""Keys that change under a running agent: taken without a restart, or the one before kept where that one works."""
 
 from __future__ import annotations
 
