@@ -8,7 +8,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: hostnic_files
-short_description: Write several small files on a node in one round trip
+short_description: Write several small files and links on a node in one round trip
 version_added: 0.1.0
 author:
   - The qingcloud.cni developers (@qingcloud)
@@ -40,15 +40,18 @@ options:
         description: What it holds.
         type: str
       secret:
-        description: What it holds, where that is to be shown nowhere. Give this or O(files[].content).
+        description: What it holds, where that is to be shown nowhere.
+        type: str
+      link:
+        description: Where it points. Give this, O(files[].content) or O(files[].secret).
         type: str
       mode:
         description: Its mode, in octal.
         type: str
         default: "0644"
       directory_mode:
-        description: The mode of its directory, in octal. The directory is made, or put right. Without this the file is
-          written only where its directory is there.
+        description: The mode of its directory, in octal, where that has to be made. Without this the file is written
+          only where its directory is there.
         type: str
       notice:
         description: Write it once more, at its own length, whether it changed or not. containerd overlooks a file that
@@ -96,6 +99,7 @@ FILE: dict[str, dict[str, t.Any]] = {
     "path": {"type": "path", "required": True},
     "content": {},
     "secret": {"no_log": True},
+    "link": {},
     "mode": {"default": "0644"},
     "directory_mode": {},
     "notice": {"type": "bool", "default": False},
@@ -110,8 +114,8 @@ def main() -> None:
                 "elements": "dict",
                 "required": True,
                 "options": FILE,
-                "mutually_exclusive": [("content", "secret")],
-                "required_one_of": [("content", "secret")],
+                "mutually_exclusive": [("content", "secret", "link")],
+                "required_one_of": [("content", "secret", "link")],
             }
         },
         supports_check_mode=True,

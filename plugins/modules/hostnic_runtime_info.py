@@ -57,11 +57,6 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
-conf_name:
-  description: The name that others are compared with.
-  type: str
-  returned: success
-  sample: 05-qingcloud.conflist
 runtimes:
   description: The container runtimes that were found.
   type: list
@@ -197,7 +192,6 @@ def main() -> None:
     kubelet = kubelets.find()
     module.exit_json(
         changed=False,
-        conf_name=wanted["conf_name"],
         runtimes=[asdict(runtime) for runtime in found.runtimes],
         bin_dirs=bin_dirs,
         conf_dirs=conf_dirs,

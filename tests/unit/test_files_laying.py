@@ -17,11 +17,12 @@ from tests.support.ansible import ansible
 SECRET = "s3cr3t-of-the-account"
 
 
-def wanted(where: Path, content: str = "new\n", **more: t.Any) -> Wanted:
+def wanted(where: Path, content: t.Optional[str] = "new\n", **more: t.Any) -> Wanted:
     option = {
         "path": str(where),
         "content": content,
         "secret": None,
+        "link": None,
         "mode": "0640",
         "directory_mode": None,
         "notice": False,
@@ -35,9 +36,9 @@ def mode(path: Path) -> int:
 
 def twice(file: Wanted) -> dict[str, t.Any]:
     """What check mode foresees is what then happens, and it happens once."""
-    before = file.path.read_bytes() if file.path.exists() else None
+    before = list(file.path.parent.glob("*")), file.path.exists() and file.path.read_bytes()
     foreseen = lay([file], check=True)
-    assert (file.path.read_bytes() if file.path.exists() else None) == before
+    assert (list(file.path.parent.glob("*")), file.path.exists() and file.path.read_bytes()) == before
     assert lay([file], check=False) == foreseen
     assert lay([file], check=False) == {**foreseen, "changed": False, "written": [], "diff": []}
     return foreseen
@@ -49,13 +50,24 @@ def test_a_file_and_its_directory(tmp_path: Path) -> None:
     assert (path.read_text(), mode(path), mode(path.parent)) == ("new\n", 0o640, 0o700)
 
 
-def test_content_mode_and_directory_each_count(tmp_path: Path) -> None:
+def test_content_and_mode_each_count_and_others_directories_stay(tmp_path: Path) -> None:
     path = tmp_path / "d/file"
     lay([wanted(path, directory_mode="0700")], check=False)
-    for spoil in (lambda: path.write_text("old\n"), lambda: path.chmod(0o600), lambda: path.parent.chmod(0o755)):
+    path.parent.chmod(0o755)
+    for spoil in (lambda: path.write_text("old\n"), lambda: path.chmod(0o600)):
         spoil()
         assert twice(wanted(path, directory_mode="0700"))["changed"]
-        assert (path.read_text(), mode(path), mode(path.parent)) == ("new\n", 0o640, 0o700)
+        assert (path.read_text(), mode(path), mode(path.parent)) == ("new\n", 0o640, 0o755)
+
+
+def test_a_link_that_points_elsewhere_and_a_file_in_its_place(tmp_path: Path) -> None:
+    path = tmp_path / "bin/qingcni"
+    link = wanted(path, None, link="/usr/lib/x", directory_mode="0755")
+    for spoil in (lambda: None, path.unlink, lambda: (path.unlink(), path.symlink_to("y")),
+                  lambda: (path.unlink(), path.write_text("theirs"))):  # fmt: skip
+        spoil()
+        assert twice(link)["written"] == [str(path)]
+        assert str(path.readlink()) == "/usr/lib/x"
 
 
 def test_another_users_file_is_replaced(tmp_path: Path) -> None:

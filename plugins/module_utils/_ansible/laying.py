@@ -15,13 +15,14 @@ from . import fsio
 
 @dataclass(frozen=True)
 class Wanted:
-    """`directory_mode` None: only where the directory is there. `secret`: shown nowhere."""
+    """`directory_mode` None: only where the directory is there. `secret`: shown nowhere. `link`: instead of content."""
 
     path: Path
     content: bytes
     mode: int
     directory_mode: t.Optional[int] = None
     secret: bool = False
+    link: str = ""
     notice: bool = False
 
     @classmethod
@@ -37,35 +38,36 @@ class Wanted:
             mode=_mode(option["mode"], "mode"),
             directory_mode=None if directory is None else _mode(directory, "directory_mode"),
             secret=secret,
+            link=option["link"] or "",
             notice=option["notice"],
         )
 
 
 def lay(files: t.Sequence[Wanted], check: bool) -> dict[str, t.Any]:
-    """The result. What other programs keep in these files and directories is theirs: only these paths are written."""
+    """The result. Directories that are there stay as they are."""
     written, left_out, diffs = [], [], []
     for file in files:
-        makes = file.directory_mode is not None and _directory_mode(file.path.parent) != file.directory_mode
         if file.directory_mode is None and not file.path.parent.is_dir():
             left_out.append(str(file.path))
             continue
-        before, seen = fsio.read(file.path), _state(file.path)
-        if makes or before != file.content or seen != _wished(file):
+        seen, content = _state(file.path), fsio.read(file.path)
+        if seen != _wished(file) or (not file.link and content != file.content):
             written.append(str(file.path))
-            diffs.append(_diff(file, before, seen))
+            diffs.append(_diff(file, content, seen))
             if not check:
-                _write(file, before, makes)
+                _write(file)
         if file.notice and not check:
             _touch(file.path)
     return {"changed": bool(written), "written": written, "left_out": left_out, "diff": diffs}
 
 
-def _write(file: Wanted, before: t.Optional[bytes], makes: bool) -> None:
-    if makes and file.directory_mode is not None:
-        file.path.parent.mkdir(parents=True, exist_ok=True)
+def _write(file: Wanted) -> None:
+    if file.directory_mode is not None and not file.path.parent.is_dir():
+        file.path.parent.mkdir(parents=True)
         file.path.parent.chmod(file.directory_mode)
-        os.chown(file.path.parent, os.geteuid(), os.getegid())
-    if before != file.content or _state(file.path) != _wished(file):
+    if file.link:
+        fsio.point(file.path, file.link)
+    else:
         fsio.replace(file.path, file.content, file.mode)
 
 
@@ -75,34 +77,27 @@ def _touch(path: Path) -> None:
         stream.truncate(path.stat().st_size)
 
 
-def _directory_mode(path: Path) -> t.Optional[int]:
-    """None where there is no directory of this user's."""
-    if not path.is_dir() or path.stat().st_uid != os.geteuid():
-        return None
-    return stat.S_IMODE(path.stat().st_mode)
-
-
 def _state(path: Path) -> str:
-    """Mode and owner of a plain file; "absent" where there is none, or something else."""
-    if not path.is_file() or path.is_symlink():
+    """Where a link points, mode and owner of a plain file; "absent" where there is none, or something else."""
+    target = fsio.target(path)
+    if target is not None:
+        return f"link to {target}"
+    if not path.is_file():
         return "absent"
     found = path.stat()
     return f"mode {stat.S_IMODE(found.st_mode):04o} owner {found.st_uid}:{found.st_gid}"
 
 
 def _wished(file: Wanted) -> str:
-    return f"mode {file.mode:04o} owner {os.geteuid()}:{os.getegid()}"
+    return f"link to {file.link}" if file.link else f"mode {file.mode:04o} owner {os.geteuid()}:{os.getegid()}"
 
 
 def _diff(file: Wanted, before: t.Optional[bytes], seen: str) -> dict[str, str]:
+    old, new = (before or b"").decode("utf-8", "replace"), file.content.decode()
     if file.secret:
-        shown = [f"a secret, {'not ' if before == file.content else ''}changed\n"]
-        lines = [f"{seen}\n"], [f"{_wished(file)}\n", *shown]
-    else:
-        old, new = (before or b"").decode("utf-8", "replace"), file.content.decode()
-        lines = [f"{seen}\n", old], [f"{_wished(file)}\n", new]
+        old, new = "", f"a secret, {'not ' if before == file.content else ''}changed\n"
     headers = dict.fromkeys(("before_header", "after_header"), str(file.path))
-    return {**headers, "before": "".join(lines[0]), "after": "".join(lines[1])}
+    return {**headers, "before": f"{seen}\n{old}", "after": f"{_wished(file)}\n{new}"}
 
 
 def _mode(text: str, name: str) -> int:
