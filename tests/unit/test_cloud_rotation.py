@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 import typing as t
 from pathlib import Path
 
@@ -99,9 +100,13 @@ def test_a_key_that_becomes_good_later_is_tried_when_the_old_one_ends(account: A
     assert account.works()
 
 
-def test_the_last_good_key_outlives_two_bad_ones(account: Account) -> None:
-    account.write(WRONG)
-    account.put("qy_access_key_id: AK4\nqy_secret_access_key: SK4\n" + account.path.read_text().split("\n", 2)[2])
+def test_the_last_good_key_outlives_two_bad_files(account: Account) -> None:
+    """The first of them is never seen to work or to be refused: it leads nowhere."""
+    good = account.path.read_text()
+    account.put(re.sub(r"port: \d+", "port: 9", good, count=1))
+    with pytest.raises(errors.Unreachable):
+        account.works()
+    account.put(good.replace("AK", "AK3", 1))
     assert account.works()
 
 
