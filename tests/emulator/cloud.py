@@ -62,6 +62,7 @@ class Cloud:
         self.addresses: dict[str, AddressBook] = {}
         self.instances: dict[str, Instance] = {}
         self.nics: dict[str, Nic] = {}
+        self.ghosts: list[tuple[float, Nic]] = []  # deleted NICs, and until when DescribeNics shows them
         self.jobs: dict[str, Job] = {}
         self.tags: dict[str, Tag] = {}
         self.last_sequence: dict[str, int] = {}
@@ -154,6 +155,21 @@ class Cloud:
             self.dataplane.plug([port])
         return instance
 
+    def add_tag(
+        self,
+        tag_id: str,
+        tag_name: str,
+        resources: t.Iterable[tuple[str, str]] = (),
+        *,
+        color: str = "",
+        zone: str | None = None,
+        owner: str | None = None,
+    ) -> Tag:
+        """``resources``: (resource_type, resource_id)."""
+        with self.lock:
+            tag = Tag(tag_id, self._zone(zone), self._owner(owner), self.clock.now(), tag_name, color, set(resources))
+            return _add(self.tags, tag_id, tag)
+
     def set_role(self, instance_id: str, role: str, lifetime: float = 3600.0) -> None:
         with self.lock:
             instance = self.instances.get(instance_id)
@@ -192,8 +208,14 @@ class Cloud:
         ifname = "eth0" if nic.role == PRIMARY else "eth%d"
         return Port(nic.nic_id, nic.vxnet_id, instance.netns, ifname, nic.private_ip, bool(nic.enable_aspoof))
 
-    def tags_of(self, nic_id: str) -> list[Tag]:
-        return [tag for tag in self.tags.values() if ("nic", nic_id) in tag.pairs]
+    def tags_of(self, kind: str, resource_id: str) -> list[Tag]:
+        return [tag for tag in self.tags.values() if (kind, resource_id) in tag.pairs]
+
+    def visible_nics(self) -> list[Nic]:
+        """What DescribeNics knows of now: not those just made, and still those just deleted."""
+        now = self.clock.now()
+        self.ghosts = [(until, nic) for until, nic in self.ghosts if until > now]
+        return [nic for nic in self.nics.values() if nic.visible_from <= now] + [nic for _, nic in self.ghosts]
 
     def network_of(self, vxnet: Vxnet) -> AddressBook | None:
         """The addresses that a router (or the base network) gives out on the vxnet."""

@@ -24,6 +24,7 @@ _ADD: t.Final[t.Mapping[str, t.Callable[[Cloud, t.Any], str]]] = {
     "access_keys": world.add_access_key,
     "instances": world.add_instance,
     "routers": world.add_router,
+    "tags": world.add_tag,
     "vxnets": world.add_vxnet,
 }
 
@@ -55,6 +56,7 @@ class Control:
             ("POST", "instances"): self._instances,
             ("POST", "access_keys"): lambda rest, body: self._add("access_keys", body),
             ("POST", "routers"): lambda rest, body: self._add("routers", body),
+            ("POST", "tags"): lambda rest, body: self._add("tags", body),
             ("POST", "vxnets"): lambda rest, body: self._add("vxnets", body),
         }
 

@@ -24,13 +24,15 @@ def nic_item(cloud: Cloud, nic: Nic) -> Item:
         "sequence": nic.sequence,
         "security_group": nic.security_group,
         "eip": None,
-        "tags": [tag_item(tag, verbose=False) for tag in cloud.tags_of(nic.nic_id)],
+        "tags": [tag_item(tag, verbose=False) for tag in cloud.tags_of("nic", nic.nic_id)],
         "owner": nic.owner,
         "root_user_id": nic.owner,
         "create_time": rfc3339(nic.created),
         "status_time": rfc3339(nic.status_time),
     }
     item.update(private_ip_of(cloud, nic))
+    if cloud.settings.aspoof_shown:
+        item["enable_aspoof"] = nic.enable_aspoof
     return item
 
 
@@ -73,7 +75,7 @@ def vxnet_item(cloud: Cloud, vxnet: Vxnet, verbose: bool) -> Item:
         "create_time": rfc3339(vxnet.created),
         "owner": vxnet.owner,
         "zone_id": vxnet.zone_id,
-        "tags": [],
+        "tags": [tag_item(tag, verbose=False) for tag in cloud.tags_of("vxnet", vxnet.vxnet_id)],
         "vpc_router_id": vxnet.router_id or "",
         "available_ip_count": left,
         "tunnel_type": vxnet.tunnel_type or settings.tunnel_type,
@@ -143,7 +145,7 @@ def instance_item(cloud: Cloud, instance: Instance, verbose: bool) -> Item:
         "vxnets": [_vxnet_of_instance(cloud, nic) for nic in cloud.nics_of(instance.instance_id)],
         "owner": instance.owner,
         "zone_id": instance.zone_id,
-        "tags": [],
+        "tags": [tag_item(tag, verbose=False) for tag in cloud.tags_of("instance", instance.instance_id)],
         "sub_code": 0,
         "create_time": rfc3339(instance.created),
         "status_time": rfc3339(instance.status_time),

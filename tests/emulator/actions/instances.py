@@ -26,6 +26,10 @@ def describe_instances(call: Call) -> Item:
     types = params.items("instance_type")
     if types:
         found = [one for one in found if one.instance_type in types]
+    tags = params.items("tags")
+    if tags:
+        tagged = {one for tag in cloud.tags.values() if tag.tag_id in tags for kind, one in tag.pairs}
+        found = [one for one in found if one.instance_id in tagged]
     word = params.text("search_word")
     if word:
         found = [one for one in found if word in one.instance_id or word in one.instance_name]
