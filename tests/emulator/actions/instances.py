@@ -28,8 +28,7 @@ def describe_instances(call: Call) -> Item:
         found = [one for one in found if one.instance_type in types]
     tags = params.items("tags")
     if tags:
-        tagged = {one for tag in cloud.tags.values() if tag.tag_id in tags for kind, one in tag.pairs}
-        found = [one for one in found if one.instance_id in tagged]
+        found = [one for one in found if any(tag.tag_id in tags for tag in cloud.tags_of("instance", one.instance_id))]
     word = params.text("search_word")
     if word:
         found = [one for one in found if word in one.instance_id or word in one.instance_name]
