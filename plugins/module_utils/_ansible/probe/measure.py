@@ -126,6 +126,7 @@ class Probe:
     def _create(self) -> list[str]:
         """All four; how long the first takes to show."""
         for _ in names(self._instance_id):
+            self._sleep(POLL)  # or the time measured would be that of waiting for a turn to call
             began = self._clock()
             self._estate.create()
             self._creates.append(self._clock() - began)
@@ -192,6 +193,7 @@ class Probe:
     def _delete(self, first: str) -> None:
         """All that are free; how long the first is shown on."""
         for nic_id in [first, *(one for one in self._estate.made if one != first)]:
+            self._sleep(POLL)
             began = self._clock()
             try:
                 self._estate.delete(nic_id)

@@ -20,7 +20,7 @@ def cost(instance_id: str, vxnet_id: str) -> list[str]:
     return [
         f"{NICS} NICs with {NICS} addresses of {vxnet_id} are made, for about a minute.",
         f"Up to 3 of them are attached to {instance_id} and detached again; its other NICs are left alone.",
-        "About 150 calls are sent, a fifth of them meant to be refused.",
+        "About 100 calls are sent, some of them meant to be refused.",
         "All of the NICs are deleted in the end, also where something fails.",
     ]
 
