@@ -21,8 +21,8 @@ description:
     is set. In check mode the plan and its cost are told and nothing is made.
   - The NICs are removed whatever happens. Where that is impossible, because the API does not answer for five minutes,
     the module fails and names those that may be left.
-  - Other NICs are never touched, the instance's own among them. While they are attached, the NICs appear as links on the
-    host, down and without address; a network manager on the host may want to configure them.
+  - Other NICs are never touched, the instance's own among them. While they are attached, the probe's NICs are links of
+    the host, down and without address; a network manager on the host may want to configure them.
 extends_documentation_fragment:
   - qingcloud.cni._access
   - qingcloud.cni._packages
@@ -40,7 +40,8 @@ options:
   state:
     description:
       - V(measured) makes the NICs, measures and removes them.
-      - V(cleaned) removes what an interrupted run has left on this instance. Takes 20 seconds, since a NIC may show late.
+      - V(cleaned) removes what an interrupted run has left on this instance. It takes 20 seconds, since a NIC may show
+        late.
     type: str
     choices: [measured, cleaned]
     default: measured

@@ -138,6 +138,7 @@ class Cloud:
         zone: str | None = None,
         owner: str | None = None,
         instance_type: str = "c1m1",
+        eip: str | None = None,
     ) -> Instance:
         """The primary NIC is made with it, and its link appears as ``eth0`` if the instance runs."""
         with self.lock:
@@ -146,7 +147,7 @@ class Cloud:
                 raise EmulatorError(f"instance {instance_id}: no vxnet {primary_vxnet}")
             instance = Instance(
                 instance_id, self._zone(zone), self._owner(owner), now, now, instance_name, instance_type,
-                status, "", netns,
+                status, "", netns, eip,
             )  # fmt: skip
             _add(self.instances, instance_id, instance)
             nic = self._primary(instance, primary_vxnet, private_ip, nic_id) if primary_vxnet else None

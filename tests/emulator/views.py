@@ -140,7 +140,7 @@ def instance_item(cloud: Cloud, instance: Instance, verbose: bool) -> Item:
         "vcpus_current": 1,
         "memory_current": 1024,
         "image": {"image_id": "img-00000000"},
-        "eip": None,
+        "eip": {"eip_id": f"eip-{instance.instance_id[2:]}", "eip_addr": instance.eip} if instance.eip else None,
         "security_group": None,
         "vxnets": [_vxnet_of_instance(cloud, nic) for nic in cloud.nics_of(instance.instance_id)],
         "owner": instance.owner,

@@ -32,6 +32,7 @@ _KEYS: t.Final[t.Mapping[str, tuple[str, ...]]] = {
         "instance_type",
         "status",
         "netns",
+        "eip",
         "primary",
         "role",
         "owner",

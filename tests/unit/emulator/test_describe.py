@@ -186,7 +186,10 @@ def test_a_world_may_have_several_zones_and_tags() -> None:
     world = {
         "zone": "lab1",
         "zones": ["lab2"],
-        "instances": [{"instance_id": "i-00000001"}, {"instance_id": "i-00000002", "zone": "lab2"}],
+        "instances": [
+            {"instance_id": "i-00000001", "eip": "192.0.2.1"},
+            {"instance_id": "i-00000002", "zone": "lab2"},
+        ],
         "tags": [
             {"tag_id": "tag-00000001", "tag_name": "a", "resources": {"instance": ["i-00000002"]}, "zone": "lab2"}
         ],
@@ -197,6 +200,7 @@ def test_a_world_may_have_several_zones_and_tags() -> None:
             "i-00000002": "lab2",
         }
         assert [tag.tag_name for tag in emulator.cloud.tags_of("instance", "i-00000002")] == ["a"]
+        assert emulator.cloud.instances["i-00000001"].eip == "192.0.2.1"
 
 
 def test_unknown_instance(raw: Rig) -> None:
