@@ -29,6 +29,7 @@ RANKS = {
     "settle": 3,
     "sizing": 3,
     "plan": 4,
+    "probed": 4,
     "ports": 5,
     "pace": 6,
     "table": 6,

@@ -15,7 +15,7 @@ import yaml
 from plugins.module_utils._ansible import preflight
 from plugins.module_utils.hostnic import config
 from plugins.module_utils.hostnic.config import Settings, values
-from tests.support.ansible import CLONE, ansible
+from tests.support.ansible import CLONE, ansible, attempt
 
 ROLES = ("qingagent", "qingcni")
 OPTIONS = {option.metadata["key"]: option for option in fields(Settings)}
@@ -48,9 +48,10 @@ def test_every_setting_is_written_to_the_agents_file() -> None:
     assert written == {key: "{{ " + preflight.variable(key) + " }}" for key in OPTIONS}
 
 
-def test_the_zone_that_counts_as_nobodys_is_the_default_one() -> None:
+def test_what_counts_as_nobodys_is_the_default() -> None:
     left_out = load("roles/qingagent/vars/main.yml")["_qingagent_left_out"]
     assert f"qingagent_zone == '{Settings().zone}'" in left_out
+    assert f"qingagent_attach_chunk | int == {Settings().attach_chunk}" in left_out
 
 
 @pytest.mark.parametrize("role", ROLES)
@@ -130,7 +131,25 @@ def test_the_agent_reads_what_the_role_writes(tmp_path: Path) -> None:
     (tmp_path / "QingAgent.yaml").write_text(yaml.safe_dump(written))
     settings, origins = config.load({}, {}, tmp_path)
     assert (settings.vxnet, settings.pool_low, settings.idle_ttl) == (("vxnet-a", "vxnet-b"), 2, 3600.0)
-    assert origins["zone"] == "default" and origins["pool-low"] != "default"
+    assert origins["zone"] == origins["attach-chunk"] == "default" and origins["pool-low"] != "default"
+
+
+@pytest.mark.parametrize("content", [None, "{", "[]"])
+def test_a_measurement_that_is_none_is_told_before_anything_changes(tmp_path: Path, content: t.Optional[str]) -> None:
+    path = tmp_path / "probe.json"
+    if content is not None:
+        path.write_text(content)
+    play = {
+        "hosts": "localhost",
+        "gather_facts": False,
+        "vars": {"qingagent_probe": str(path)},
+        "tasks": [{"import_role": {"name": "qingcloud.cni.qingagent", "tasks_from": "preflight"}}],
+    }
+    (tmp_path / "play.yml").write_text(yaml.safe_dump([play]))
+    done = attempt("ansible-playbook", str(tmp_path / "play.yml"))
+    said = " ".join(done.stdout.split())
+    assert done.returncode != 0 and "ok=0" in said
+    assert f"qingagent_probe {path} is not what the playbook qingcloud.cni.probe writes: run that again" in said
 
 
 def test_the_access_file_is_quoted(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from .config import Settings
 from .model import GATEWAY, CloudNic, Nic, gateway_link, nic_names
 from .pool import Pool
 from .ports import Clock, Cloud, Guard, Links
+from .probed import Probed
 from .survey import Survey
 from .table import Table
 
@@ -29,6 +30,7 @@ class Parts:
     clock: Clock
     dice: t.Callable[[], float]
     level: t.Callable[[], str]
+    probed: Probed = Probed()
 
     @property
     def names(self) -> dict[str, str]:
