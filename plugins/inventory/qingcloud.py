@@ -91,6 +91,14 @@ from ansible.module_utils.basic import missing_required_lib
 from ansible.plugins.inventory import BaseInventoryPlugin, Cacheable, Constructable
 from ansible.utils.unsafe_proxy import wrap_var
 
+try:
+    from ansible.template import trust_as_template
+except ImportError:  # core before 2.19
+
+    def trust_as_template(value: str) -> str:
+        return value
+
+
 from ..module_utils._ansible import access, inventory, packages, shelf
 from ..module_utils.hostnic.errors import HostnicError
 from ..plugin_utils.packages import lock_text
@@ -168,12 +176,17 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
 
 
 def guarded(value: t.Any) -> t.Any:
-    """Whoever may name an instance does not get a template evaluated here: core before 2.19 would do it."""
+    """Whoever may name an instance does not get a template evaluated here: core before 2.19 would do it.
+
+    Core 2.19 lists each text from outside as an object that says so; what holds no template needs no such mark.
+    """
     if isinstance(value, dict):
         return {key: guarded(one) for key, one in value.items()}
     if isinstance(value, list):
         return [guarded(one) for one in value]
-    return wrap_var(value) if isinstance(value, str) and "{" in value else value
+    if isinstance(value, str):
+        return wrap_var(value) if "{" in value else trust_as_template(value)
+    return value
 
 
 def use_packages() -> None:

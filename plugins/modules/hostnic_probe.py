@@ -156,9 +156,9 @@ def probe(wanted: t.Mapping[str, t.Any], check_mode: bool) -> dict[str, t.Any]:
     plan = task.cost(instance_id, wanted["vxnet"])
     if not check_mode and not wanted["accept"]:
         raise InvalidConfig(f"accept is not set: set it to true where a probe may be: {plan[0]}")
-    task.check(cloud, instance_id, wanted["vxnet"])
     result: dict[str, t.Any] = {"changed": True, "plan": plan, "diff": {"prepared": "\n".join(plan) + "\n"}}
     if check_mode:
+        task.check(cloud, instance_id, wanted["vxnet"])
         return result
     return {**result, **asdict(task.measure(cloud, instance_id, wanted["vxnet"], time.monotonic, time.sleep))}
 

@@ -92,6 +92,7 @@ class Control:
                 "vxnets": [dataclasses.asdict(vxnet) for vxnet in cloud.vxnets.values()],
                 "instances": [dataclasses.asdict(one) for one in cloud.instances.values()],
                 "nics": nics,
+                "tags": [{**dataclasses.asdict(tag), "pairs": sorted(tag.pairs)} for tag in cloud.tags.values()],
                 "jobs": [_job(dataclasses.asdict(job)) for job in cloud.jobs.values()],
                 "counters": self.counters(),
                 "faults": self._faults.to_list(),

@@ -27,6 +27,18 @@ def names(instance_id: str) -> tuple[str, ...]:
     return base, f"{base}-b", f"c-{base}", f"d-{base}"
 
 
+def find(cloud: Cloud, instance_id: str, known: t.Sequence[str] = ()) -> dict[str, CloudNic]:
+    """What the cloud shows of a probe on this instance, by names, and by ids that it gave us: an id may show first."""
+    ours = names(instance_id)
+    found = [nic for name in ours for nic in cloud.describe_nics(name=name)]
+    found += cloud.describe_nics(nic_ids=[nic_id for nic_id in known if nic_id not in {nic.nic_id for nic in found}])
+    return {
+        nic.nic_id: nic
+        for nic in found
+        if nic.nic_name in ours and nic.role != 1 and nic.instance_id in ("", instance_id)
+    }
+
+
 class Estate:
     """One probe's NICs on one instance. `sleep` waits by `clock`."""
 
@@ -78,19 +90,6 @@ class Estate:
                 raise Timeout(f"job {', '.join(job_ids)} was not over after {JOB_LONGEST:g} s")
             self._sleep(POLL)
 
-    def find(self) -> dict[str, CloudNic]:
-        """What the cloud shows of ours, by the ids it gave us and by our names; those just deleted left out."""
-        ours = names(self._instance_id)
-        found = [nic for name in ours for nic in self._cloud.describe_nics(name=name)]
-        unseen = [nic_id for nic_id in self._made if nic_id not in {nic.nic_id for nic in found} | self._gone]
-        found += self._cloud.describe_nics(nic_ids=unseen)
-        return {
-            nic.nic_id: nic
-            for nic in found
-            if nic.nic_name in ours and nic.role != 1 and nic.instance_id in ("", self._instance_id)
-            if nic.nic_id not in self._gone
-        }
-
     def delete(self, nic_id: str) -> None:
         """Raises what DeleteNics raises; a NIC that the cloud does not know any more is deleted."""
         try:
@@ -121,10 +120,12 @@ class Estate:
         """(names or ids of what is still there as far as is known, what last stood in the way)."""
         trouble: t.Optional[HostnicError] = None
         try:
-            found = self.find()
+            unseen = [nic_id for nic_id in self._made if nic_id not in self._gone]
+            shown = find(self._cloud, self._instance_id, unseen)
+            found = {nic_id: nic for nic_id, nic in shown.items() if nic_id not in self._gone}
         except HostnicError as error:
             return [*self._made.keys() - self._gone] or list(names(self._instance_id)), error
-        unseen = [nic_id for nic_id in self._made if nic_id not in self._gone and nic_id not in found]
+        unseen = [nic_id for nic_id in unseen if nic_id not in found]
         for nic_id in [*found, *unseen]:
             try:
                 if nic_id in found and found[nic_id].attached:

@@ -50,8 +50,6 @@ class Probe:
 
     def run(self) -> Findings:
         """Raises `HostnicError` where the API fails, or what all the rest depends on is refused."""
-        if self._estate.find():
-            raise Denied("NICs of an earlier probe are there: run qingcloud.cni.hostnic_probe with state=cleaned first")
         self._attempt(self._limits, "limit_overflow", "limit_invalid")
         self._attempt(self._unknown, "unknown_nic")
         for action, setting in _LISTS.items():

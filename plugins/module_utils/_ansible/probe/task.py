@@ -8,8 +8,8 @@ import signal
 import typing as t
 
 from ...hostnic.cloud.qingcloud import QingCloud
-from ...hostnic.errors import HostnicError, NotFound
-from .estate import NICS, Clock, Estate, Sleep
+from ...hostnic.errors import Denied, HostnicError, NotFound
+from .estate import NICS, Clock, Estate, Sleep, find
 from .measure import Findings, Probe
 
 _SIGNALS: t.Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
@@ -35,10 +35,13 @@ def check(cloud: QingCloud, instance_id: str, vxnet_id: str) -> None:
         raise problem
     if not any(nic.role == 1 for nic in cloud.describe_nics(instance_id=instance_id)):
         raise NotFound(f"the cloud shows no primary NIC of {instance_id}: name an instance of this zone in instance")
+    if find(cloud, instance_id):
+        raise Denied("NICs of an earlier probe are there: run qingcloud.cni.hostnic_probe with state=cleaned first")
 
 
 def measure(cloud: QingCloud, instance_id: str, vxnet_id: str, clock: Clock, sleep: Sleep) -> Findings:
-    """None of the NICs is left when this returns or raises, or the sentence says which."""
+    """None of the NICs is left when this returns or raises, or the sentence says which. Raises what `check` raises."""
+    check(cloud, instance_id, vxnet_id)
     estate = Estate(cloud, instance_id, vxnet_id, clock, sleep)
     try:
         with _on_signals(_stop):
@@ -57,10 +60,10 @@ def measure(cloud: QingCloud, instance_id: str, vxnet_id: str, clock: Clock, sle
 
 def clean(cloud: QingCloud, instance_id: str, clock: Clock, sleep: Sleep, check_only: bool = False) -> list[str]:
     """What an earlier probe of this instance has left: ids of NICs that were removed, or would be."""
-    estate = Estate(cloud, instance_id, "", clock, sleep)
-    found = sorted(estate.find())
+    found = sorted(find(cloud, instance_id))
     if check_only:
         return found
+    estate = Estate(cloud, instance_id, "", clock, sleep)
     estate.doubt()
     return sorted({*found, *estate.clear()})
 
