@@ -25,6 +25,7 @@ class Settings:
     nics_per_instance: int = 64
     nics_per_instance_type: t.Mapping[str, int] = dataclasses.field(default_factory=dict)
     nic_limit_code: int = 1400
+    nic_limit_first: bool = False  # a list longer than the limit is refused for that, before its NICs are looked at
 
     # 2: length of nics.n
     attach_list_max: int = 0

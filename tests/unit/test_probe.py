@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
+import time
 import typing as t
 from pathlib import Path
 
@@ -143,6 +145,13 @@ def test_the_instances_limit_is_learned_where_a_refusal_tells_it(
     assert ("parallel_jobs_per_instance" in found.unmeasured) == (limit < 5)
 
 
+def test_the_limit_is_learned_from_a_long_list_where_it_is_looked_at_first(tmp_path: Path) -> None:
+    with Bench(tmp_path, nics_per_instance=32, nic_limit_first=True, delete_list_max=40) as bench:
+        found = bench.measure().settings
+        assert bench.nics() == bench.before
+    assert (found["nics_per_instance"], found["attach_list_max"], found["delete_list_max"]) == (32, 0, 40)
+
+
 # What fails of which action, and how often it goes well before: jobs are counted where they were taken on.
 BROKEN: t.Final = ("drop_reply", "http_status", "ret_code")
 FAULTS: t.Final = [
@@ -230,6 +239,25 @@ def test_a_signal_ends_it_without_leaving_a_nic(tmp_path: Path, number: signal.S
             task.measure(bench.client, HERE, "vxnet-a", bench.clock, sleep)
         assert bench.nics() == bench.before
     assert signal.getsignal(number) is before
+
+
+def test_a_signal_during_a_call_leaves_no_nic_either(tmp_path: Path) -> None:
+    """CreateNics has made one, is not answered, and Describe shows the NIC later."""
+    with Bench(tmp_path, describe_lag=VISIBLE - 5) as bench:
+        bench.cloud.fault("CreateNics", "delay", seconds=3600, when="after")
+
+        def interrupt() -> None:
+            while not bench.cloud.clock.sleeping:
+                time.sleep(0.01)
+            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGTERM)
+
+        thread = threading.Thread(target=interrupt)
+        thread.start()
+        with pytest.raises(HostnicError, match="stopped by SIGTERM"):
+            bench.measure()
+        thread.join()
+        assert bench.cloud.calls("DeleteNics") == 3
+        assert bench.nics() == bench.before
 
 
 @pytest.mark.parametrize(

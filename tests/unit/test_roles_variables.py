@@ -152,6 +152,16 @@ def test_a_measurement_that_is_none_is_told_before_anything_changes(tmp_path: Pa
     assert f"qingagent_probe {path} is not what the playbook qingcloud.cni.probe writes: run that again" in said
 
 
+def test_the_agent_reads_the_measurement_where_the_role_writes_it() -> None:
+    from plugins.module_utils.hostnic.agent import cli
+
+    tasks = {task["name"]: task for task in load("roles/qingagent/tasks/configure.yml")}
+    written = tasks["Write what was measured of this cloud"]["ansible.builtin.copy"]["dest"]
+    removed = tasks["Forget what was measured before"]["ansible.builtin.file"]["path"]
+    assert written == removed == str(cli.CONFIGURATION / "probe.json")
+    assert 'probed.read(CONFIGURATION / "probe.json")' in Path(cli.__file__).read_text()
+
+
 def test_the_access_file_is_quoted(tmp_path: Path) -> None:
     given = {"qingagent_access_key_id": "0123", "qingagent_secret_access_key": "a: 'b\" #c", "qingagent_port": 7777}
     template = f"{{{{ lookup('ansible.builtin.template', '{CLONE}/roles/qingagent/templates/client.yaml.j2') }}}}"

@@ -64,14 +64,13 @@ class Estate:
             raise HostnicError(f"a probe makes {NICS} NICs and no more")
         name = names(self._instance_id)[self._asked]
         self._asked += 1
-        self._doubtful_until = math.inf  # whatever stops us now, the NIC may be there
         try:
             (nic,) = self._cloud.create_nics(self._vxnet_id, 1, name)
         except HostnicError as error:
-            self.doubt() if error.ambiguous else self._trust()
+            if error.ambiguous:
+                self.doubt()
             raise
         self._made[nic.nic_id] = self._clock()
-        self._trust()
         return nic.nic_id
 
     def doubt(self) -> None:
@@ -101,8 +100,6 @@ class Estate:
 
     def clear(self) -> list[str]:
         """Get rid of all of ours, as often as it takes; ids of what was removed. `HostnicError` tells leftovers."""
-        if self._doubtful_until == math.inf:
-            self.doubt()
         until, pause, before = self._clock() + CLEARING, _PAUSES[0], set(self._gone)
         while True:
             left, trouble = self._clear_once()
@@ -112,9 +109,6 @@ class Estate:
                 raise _leftovers(left, trouble)
             self._sleep(max(pause, float(trouble.details.get("retry_in") or 0.0) if trouble else 0.0))
             pause = min(1.5 * pause, _PAUSES[1])
-
-    def _trust(self) -> None:
-        self._doubtful_until = -math.inf
 
     def _clear_once(self) -> tuple[list[str], t.Optional[HostnicError]]:
         """(names or ids of what is still there as far as is known, what last stood in the way)."""

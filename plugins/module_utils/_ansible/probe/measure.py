@@ -18,6 +18,7 @@ from .estate import POLL, VISIBLE, Clock, Estate, Sleep, names
 
 TRIED: t.Final = 64  # ids in the longest list: more than an instance takes NICs
 _LISTS: t.Final = {"AttachNics": "attach_list_max", "DetachNics": "detach_list_max", "DeleteNics": "delete_list_max"}
+_INSTANCE_FULL: t.Final = ("the instance takes no more",)
 _MAC: t.Final = re.compile(r"(?:[0-9a-f]{2}:){5}[0-9a-f]{2}", re.I)
 _NUMBER: t.Final = re.compile(r"\d+")
 # An answer, though not the one that was hoped for. Anything else ends the probe.
@@ -94,19 +95,19 @@ class Probe:
 
     def _longest_list(self, action: str, setting: str) -> None:
         """The length up to which a list of unknown NICs is refused for the same reason as a short one."""
-        alone, longest = self._answer_to(action, 1), self._answer_to(action, TRIED)
-        if alone == longest:
-            self.found.settings[setting] = 0
-            return
+        alone, why = self._answer_to(action, 1), self._answer_to(action, TRIED)
         fine, refused = 1, TRIED
-        while refused - fine > 1:
+        while alone != why and refused - fine > 1:
             middle = (fine + refused) // 2
-            if self._answer_to(action, middle) == alone:
+            answer = self._answer_to(action, middle)
+            if answer == alone:
                 fine = middle
             else:
-                refused = middle
-        if "limit" not in longest:
-            self.found.settings.update({setting: fine, "list_too_long_code": longest[0]})
+                refused, why = middle, answer
+        if why in (alone, _INSTANCE_FULL):
+            self.found.settings[setting] = 0
+        else:
+            self.found.settings.update({setting: fine, "list_too_long_code": why[0]})
 
     def _answer_to(self, action: str, length: int) -> tuple[t.Any, ...]:
         """What of the answer does not depend on the ids."""
@@ -115,7 +116,7 @@ class Probe:
         if error is None:
             return ("accepted",)
         if self._learn_limit(error):
-            return ("limit",)
+            return _INSTANCE_FULL
         words = re.findall("[A-Za-z]{3,}", _MAC.sub("", error.details["message"]))
         return error.details["ret_code"], *sorted(set(words))
 

@@ -69,7 +69,7 @@ def clean(cloud: QingCloud, instance_id: str, clock: Clock, sleep: Sleep, check_
 
 
 def _stop(number: int, frame: object) -> t.NoReturn:
-    raise HostnicError(f"stopped by {signal.Signals(number).name}")
+    raise HostnicError(f"stopped by {signal.Signals(number).name}", ambiguous=True)
 
 
 @contextlib.contextmanager
