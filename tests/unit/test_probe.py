@@ -225,6 +225,30 @@ def test_a_nic_that_shows_late_is_removed_too(tmp_path: Path) -> None:
         assert bench.nics() == bench.before
 
 
+def test_a_nic_that_is_said_not_to_be_there_yet_is_removed_too(tmp_path: Path) -> None:
+    """What was just made may be unknown to the part of the cloud that is to delete it."""
+    with Bench(tmp_path) as bench:
+        said = {"ret_code": 2100, "message": "ResourceNotFound, resource is not found"}
+        bench.cloud.fault("DeleteNics", "ret_code", skip=2, **said)
+        bench.measure()
+        assert not bench.emulator.faults.to_list()
+        assert bench.nics() == bench.before
+
+
+def test_nics_that_only_bear_its_names_are_left_alone(tmp_path: Path) -> None:
+    """The instance's primary NIC, and one that somebody attached to another instance."""
+    with Bench(tmp_path) as bench:
+        primary = next(nic.nic_id for nic in bench.emulator.cloud.nics_of(HERE) if nic.role == 1)
+        bench.client.call("ModifyNicAttributes", {"nic": primary, "nic_name": names(HERE)[0]})
+        elsewhere = bench.client.create_nics("vxnet-a", 1, names(HERE)[1])
+        bench.client.attach_nics([nic.nic_id for nic in elsewhere], THERE)
+        bench.sleep(60)
+        before = bench.nics()
+        assert bench.clean(check_only=True) == bench.clean() == []
+        bench.measure()
+        assert bench.nics() == before
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_signal_ends_it_without_leaving_a_nic(tmp_path: Path, number: signal.Signals) -> None:
     before = signal.getsignal(number)
