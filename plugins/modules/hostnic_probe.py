@@ -140,7 +140,7 @@ ARGUMENTS: dict[str, t.Any] = {
     "accept": {"type": "bool", "default": False},
     "vxnet": {},
     "instance": {},
-    "instance_id_path": {"type": "path", "default": config.INSTANCE_ID_PATH},
+    "instance_id_path": {"type": "path", "default": "/etc/qingcloud/instance-id"},
 }
 
 

@@ -33,7 +33,7 @@ def facts(instance: Instance, zone: str) -> Facts:
         "image_id": instance.image_id,
         "eip": instance.eip,
         "tags": [name or tag_id for tag_id, name in instance.tags],
-        "tag_ids": [tag_id for tag_id, _ in instance.tags],
+        "tag_ids": list(dict(instance.tags)),
         "vxnets": list(dict.fromkeys(nic.vxnet_id for nic in nics)),
         "nics": [
             {"nic_id": nic.nic_id, "vxnet_id": nic.vxnet_id, "private_ip": nic.private_ip, "primary": nic.role == 1}

@@ -8,9 +8,9 @@ import typing as t
 from dataclasses import dataclass
 
 from ...hostnic.errors import Denied
-from .estate import Clock
+from .estate import Clock, Seen
 
-Wait = t.Callable[[t.Sequence[str], t.Callable[[t.Mapping[str, str]], object]], None]
+Wait = t.Callable[[t.Sequence[str], Seen], None]
 
 
 @dataclass

@@ -19,6 +19,7 @@ _PAUSES: t.Final = (1.0, 10.0)  # s between two tries: the first, the longest
 
 Clock = t.Callable[[], float]
 Sleep = t.Callable[[float], object]
+Seen = t.Callable[[t.Mapping[str, str]], object]  # job id ► status
 
 
 def names(instance_id: str) -> tuple[str, ...]:
@@ -77,12 +78,13 @@ class Estate:
         """Somebody may just have made a NIC that does not show yet."""
         self._doubtful_until = self._clock() + VISIBLE
 
-    def wait(self, job_ids: t.Sequence[str], seen: t.Callable[[t.Mapping[str, str]], object] = lambda _: None) -> None:
+    def wait(self, job_ids: t.Sequence[str], seen: t.Optional[Seen] = None) -> None:
         """Until none of the jobs is live, telling `seen` of each look. Raises `Timeout`."""
         until = self._clock() + JOB_LONGEST
         while True:
             statuses = self._cloud.describe_jobs(job_ids)
-            seen(statuses)
+            if seen is not None:
+                seen(statuses)
             if all(statuses.get(job_id) not in (None, "pending", "working") for job_id in job_ids):
                 return
             if self._clock() >= until:

@@ -14,7 +14,7 @@ from ...hostnic.cloud import items
 from ...hostnic.cloud.qingcloud import QingCloud
 from ...hostnic.errors import Busy, Denied, HostnicError, NotFound, QuotaExceeded, VxnetFull
 from .courses import Courses
-from .estate import POLL, VISIBLE, Clock, Estate, Sleep, names
+from .estate import NICS, POLL, VISIBLE, Clock, Estate, Sleep, names
 
 TRIED: t.Final = 64  # ids in the longest list: more than an instance takes NICs
 _LISTS: t.Final = {"AttachNics": "attach_list_max", "DetachNics": "detach_list_max", "DeleteNics": "delete_list_max"}
@@ -124,12 +124,12 @@ class Probe:
 
     def _create(self) -> list[str]:
         """All four; how long the first takes to show."""
-        for _ in names(self._instance_id):
+        for number in range(NICS):
             self._sleep(POLL)  # or the time measured would be that of waiting for a turn to call
             began = self._clock()
             self._estate.create()
             self._creates.append(self._clock() - began)
-            if len(self._estate.made) == 1:
+            if number == 0:
                 self._lag("describe_lag", lambda: bool(self._shown(self._estate.made)))
         octets = os.path.commonprefix([nic_id.split(":") for nic_id in self._estate.made])
         self.found.settings["mac_prefix"] = ":".join(octets)

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from .load import INSTANCE_ID_PATH, check, env_name, instance_id, load
+from .load import check, env_name, instance_id, load
 from .settings import Settings
 
-__all__ = ["INSTANCE_ID_PATH", "Settings", "check", "env_name", "instance_id", "load"]
+__all__ = ["Settings", "check", "env_name", "instance_id", "load"]
