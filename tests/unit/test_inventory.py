@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import sys
 import typing as t
 from pathlib import Path
 
@@ -16,8 +17,8 @@ from plugins.module_utils._ansible import inventory, shelf
 from plugins.module_utils.hostnic.errors import HostnicError
 from tests.emulator import Emulator
 from tests.emulator import Settings as CloudSettings
+from tests.quality.artifact import build
 from tests.support.ansible import CLONE, attempt
-from tests.support.artifact import install
 
 KEY, SECRET = "QYACCESSKEYIDEXAMPLE", "mostSecretOfAllSecrets"
 MANY = [f"i-many{number:04d}" for number in range(120)]
@@ -120,8 +121,8 @@ def emulator() -> t.Iterator[Emulator]:
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """The environment in which the collection is one that was installed."""
-    path = install(tmp_path_factory.mktemp("installed"))
-    return {"ANSIBLE_CONFIG": "", "ANSIBLE_COLLECTIONS_PATH": str(path)}
+    artifact = build(Path(sys.executable).with_name("ansible-galaxy"), tmp_path_factory.mktemp("installed"))
+    return {"ANSIBLE_CONFIG": "", "ANSIBLE_COLLECTIONS_PATH": str(artifact.path)}
 
 
 @pytest.fixture
