@@ -11,6 +11,7 @@ from ..engine import Engine
 from ..errors import NotFound
 from ..states import State
 from ..wire import Answer, Request
+from . import about
 from .server import Handler
 
 # The command of `qingagent` and op on the wire ► its help text.
@@ -23,18 +24,21 @@ QUESTIONS: t.Final[t.Mapping[str, str]] = {
 }
 # Those that need a parameter ► its name.
 PARAMETERS: t.Final[t.Mapping[str, str]] = {"release": "address"}
+# An op only: the command of this name tells of the package that is active, which another agent may be running still.
+VERSION: t.Final = "version"
 
 
 def handlers(engine: Engine) -> dict[str, Handler]:
-    """One for each of `QUESTIONS`; every answer is a JSON document."""
+    """One for each of `QUESTIONS`, and `VERSION`; every answer is a JSON document."""
     answers: dict[str, t.Callable[[t.Mapping[str, t.Any]], t.Any]] = {
         "ping": lambda _: {"answers": True},
         "pool": lambda _: [asdict(nic) for nic in engine.table.nics()],
         "leases": lambda _: [asdict(lease) for lease in engine.table.leases()],
         "explain": lambda _: engine.reconciler.explain(),
         "release": lambda params: _release(engine, params),
+        VERSION: lambda _: about.package(),
     }
-    return {op: _handler(answers[op]) for op in QUESTIONS}
+    return {op: _handler(answers[op]) for op in (*QUESTIONS, VERSION)}
 
 
 def _release(engine: Engine, params: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
