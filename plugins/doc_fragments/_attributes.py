@@ -6,7 +6,7 @@ from __future__ import annotations
 
 
 class ModuleDocFragment:
-    """`attributes` for modules."""
+    """`attributes` for modules; `.action_group` for those that ask the cloud."""
 
     DOCUMENTATION = r"""
 options: {}
@@ -17,4 +17,14 @@ attributes:
     description: Shows in diff mode what was changed, or would be.
   idempotent:
     description: A second run with the same options reports no change.
+"""
+
+    ACTION_GROUP = r"""
+options: {}
+attributes:
+  action_group:
+    description: Takes the defaults of this action group in C(module_defaults).
+    support: full
+    membership:
+      - qingcloud.cni.qingcloud
 """

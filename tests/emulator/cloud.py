@@ -192,8 +192,8 @@ class Cloud:
         ifname = "eth0" if nic.role == PRIMARY else "eth%d"
         return Port(nic.nic_id, nic.vxnet_id, instance.netns, ifname, nic.private_ip, bool(nic.enable_aspoof))
 
-    def tags_of(self, nic_id: str) -> list[Tag]:
-        return [tag for tag in self.tags.values() if ("nic", nic_id) in tag.pairs]
+    def tags_of(self, kind: str, resource_id: str) -> list[Tag]:
+        return [tag for tag in self.tags.values() if (kind, resource_id) in tag.pairs]
 
     def network_of(self, vxnet: Vxnet) -> AddressBook | None:
         """The addresses that a router (or the base network) gives out on the vxnet."""

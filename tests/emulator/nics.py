@@ -93,7 +93,7 @@ def delete(cloud: Cloud, nics: t.Sequence[Nic]) -> None:
     for nic in nics:
         _give_back(cloud, nic)
         del cloud.nics[nic.nic_id]
-        for tag in cloud.tags_of(nic.nic_id):
+        for tag in cloud.tags_of("nic", nic.nic_id):
             tag.pairs.discard(("nic", nic.nic_id))
 
 

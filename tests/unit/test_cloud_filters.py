@@ -12,7 +12,7 @@ from hostnic.cloud import items
 from hostnic.cloud.connection import Connection
 from hostnic.cloud.qingcloud import QingCloud
 from hostnic.cloud.retry import Patience
-from hostnic.model import CloudNic
+from hostnic.model import CloudNic, Instance, InstanceNic
 
 Answer = dict[str, t.Any]
 
@@ -108,6 +108,37 @@ def test_null_everywhere() -> None:
     assert items.nic({"nic_id": None}) is None
     assert items.nic({}) is None
     assert cloud(Scripted({"nic_set": None, "total_count": None})).describe_nics(name="ours") == []
+
+
+def test_all_of_an_account_is_asked_for_without_a_filter() -> None:
+    api = Scripted(EVERYTHING)
+    assert [nic.nic_id[-2:] for nic in cloud(api).all_nics()] == ["01", "02", "03"]
+    assert api.asked == [("DescribeNics", {"offset": 0, "limit": 100})]
+
+
+def test_instances_by_id_and_all() -> None:
+    rows = [{"instance_id": "i-1"}, {"instance_id": "i-2", "status": "ceased"}, {"instance_id": None}]
+    api = Scripted({"total_count": 3, "instance_set": rows})
+    assert [(one.instance_id, one.gone) for one in cloud(api).describe_instances(["i-2", "", "i-2"])] == [("i-2", True)]
+    assert [one.instance_id for one in cloud(api).describe_instances()] == ["i-1", "i-2"]
+    assert cloud(api).describe_instances([]) == []
+    asked = [("DescribeInstances", {**params, "offset": 0, "limit": 100}) for params in ({"instances": ["i-2"]}, {})]
+    assert api.asked == asked
+
+
+def test_an_instance_with_all_that_is_told_of_it() -> None:
+    seen = items.instance({
+        "instance_id": "i-1", "instance_name": "node1", "status": "running", "transition_status": "stopping",
+        "instance_type": "c1m1", "zone_id": "pek3a", "image": {"image_id": "img-1"},
+        "vxnets": [{"vxnet_id": "vxnet-a", "nic_id": "52:54:00:00:00:0A", "private_ip": "10.0.0.2", "role": 1}, {}],
+        "tags": [{"tag_id": "tag-1", "tag_name": "blue"}, {"tag_name": "lost"}],
+        "create_time": "2024-05-01T08:00:00Z", "status_time": "2024-05-01T08:00:09",
+    })  # fmt: skip
+    assert seen == Instance(
+        "i-1", "node1", "running", "stopping", "c1m1", "pek3a", "img-1",
+        (InstanceNic("52:54:00:00:00:0a", "vxnet-a", "10.0.0.2", 1),), (("tag-1", "blue"),), 1714550400.0, 1714550409.0,
+    )  # fmt: skip
+    assert items.instance({"instance_id": "i-1", "image": None, "vxnets": None, "tags": None}) == Instance("i-1")
 
 
 @pytest.mark.parametrize(

@@ -32,13 +32,18 @@ def systemctl_of(module: AnsibleModule) -> Systemctl:
     return systemctl
 
 
-def check_host(systemctl: Systemctl, python: tuple[t.Any, ...] = sys.version_info) -> None:
-    """Raise `HostnicError` where the node is too old, with what it has and what it needs."""
+def check_python(python: tuple[t.Any, ...] = sys.version_info) -> None:
+    """Raise `HostnicError` where Python is too old for the package."""
     if tuple(python[:2]) < OLDEST_PYTHON:
         raise HostnicError(
             f"Python {python[0]}.{python[1]} ({sys.executable}) is too old: the agent needs "
             f"{OLDEST_PYTHON[0]}.{OLDEST_PYTHON[1]} or later. Install one and name it in ansible_python_interpreter"
         )
+
+
+def check_host(systemctl: Systemctl, python: tuple[t.Any, ...] = sys.version_info) -> None:
+    """Raise `HostnicError` where the node is too old, with what it has and what it needs."""
+    check_python(python)
     status, output = systemctl("--version")
     match = re.search(r"^systemd (\d+)", output, re.MULTILINE)
     if status != 0 or match is None:

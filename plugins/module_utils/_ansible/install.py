@@ -3,14 +3,12 @@
 
 from __future__ import annotations
 
-import tarfile
-import tempfile
 import typing as t
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..hostnic.errors import HostnicError
-from . import artifacts, fsio, lock, payload
+from . import artifacts, fsio, payload
 from .host import Systemctl
 from .tree import CURRENT, PREVIOUS, Tree, fingerprint
 
@@ -82,7 +80,7 @@ class Installer:
         if not self.check and (needs_deps or not lies_here or before != after):
             with self.tree.locked():
                 if needs_deps and archive:
-                    self._unpack(version.deps, lock_text, archive)
+                    self.tree.unpack(version.deps, lock_text, archive)
                 if not lies_here:
                     self.tree.lay_version(version)
                 if activate:
@@ -198,20 +196,6 @@ class Installer:
         }
 
     # -- changes --
-
-    def _unpack(self, name: str, lock_text: str, archive: str) -> None:
-        """The archive is a tar of wheels and sdists; each is compared with the lock again."""
-        with tempfile.TemporaryDirectory() as directory:
-            files = []
-            with tarfile.open(archive) as bundle:
-                for member in bundle:
-                    stream = bundle.extractfile(member) if member.isreg() else None
-                    if stream is None:
-                        continue
-                    path = Path(directory) / Path(member.name).name
-                    fsio.write(path, stream.read())
-                    files.append(path)
-            self.tree.lay_deps(name, lock.parse(lock_text), files)
 
     def _activate(self, digest: str, before: Picture, after: Picture) -> None:
         """Units first: systemd reads them when it is told to, and it is told after the version is current."""

@@ -4,8 +4,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
-import platform
 import sys
 import typing as t
 from dataclasses import dataclass
@@ -14,6 +12,7 @@ from pathlib import Path
 from ..hostnic import errors
 from ..hostnic.errors import HostnicError
 from . import launchers, lock
+from .shelf import deps_name, digest
 
 if t.TYPE_CHECKING:
     # The packing list: AnsiballZ ships what is imported, wherever the import stands. Never run here, so that a node
@@ -76,22 +75,18 @@ def build(
     content = {f"{PACKAGE}/{path}": data for path, data in package.items()}
     content.update({path: text.encode() for path, text in files.items()})
     hashes = {path: hashlib.sha256(data).hexdigest() for path, data in sorted(content.items())}
-    deps = f"deps-{_digest([lock.digest(lock_text), tag, platform.machine(), platform.libc_ver()[0]])}"
-    source = _digest([_LAYOUT, collection_version, hashes, lock.digest(lock_text)])
-    digest = _digest([source, python, tag, deps, str(root), *launchers.TEMPLATES])
-    directory = root / digest
+    deps = deps_name(lock_text)
+    source = digest([_LAYOUT, collection_version, hashes, lock.digest(lock_text)])
+    name = digest([source, python, tag, deps, str(root), *launchers.TEMPLATES])
+    directory = root / name
     content["bin/qingagent"] = launchers.agent(python, str(directory)).encode()
     content["bin/qingcni"] = launchers.cni(python, str(directory)).encode()
     manifest = {
         "version": collection_version,
-        "digest": digest,
+        "digest": name,
         "source": source,
         "python": python,
         "deps": deps,
         "files": {path: hashlib.sha256(data).hexdigest() for path, data in sorted(content.items())},
     }
-    return Version(digest, directory, python, deps, content, manifest)
-
-
-def _digest(value: t.Any) -> str:
-    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]
+    return Version(name, directory, python, deps, content, manifest)

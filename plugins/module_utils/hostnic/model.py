@@ -25,7 +25,7 @@ def gateway_link(nic_id: str) -> str:
     return GATEWAY_LINKS + nic_id.replace(":", "")
 
 
-# -- what the cloud tells (DescribeNics, DescribeVxnets) --------------------------------------------------------------
+# -- what the cloud tells (DescribeNics, DescribeVxnets, DescribeInstances) -------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -39,6 +39,8 @@ class CloudNic:
     status: str  # "available" | "in-use"
     instance_id: str  # "" when free
     role: int = 0
+    created: float = field(default=0.0, compare=False)  # Unix seconds, 0 where the cloud does not tell
+    changed: float = field(default=0.0, compare=False)  # since when it has its status
 
     @property
     def attached(self) -> bool:
@@ -54,6 +56,7 @@ class Vxnet:
     gateway: str = ""  # the router's manager_ip
     router_id: str = ""
     available: t.Optional[int] = None  # free addresses when it was read
+    name: str = field(default="", compare=False)
 
     @property
     def prefix(self) -> int:
@@ -68,6 +71,38 @@ class Vxnet:
                 f"vxnet {self.vxnet_id} has no free address: name another in `vxnet`, or delete unused NICs"
             )
         return None
+
+
+@dataclass(frozen=True)
+class InstanceNic:
+    """A NIC among those that DescribeInstances tells of an instance; `role` 1 is the primary one."""
+
+    nic_id: str
+    vxnet_id: str
+    private_ip: str
+    role: int = 0
+
+
+@dataclass(frozen=True)
+class Instance:
+    """An item of DescribeInstances. `tags`: id ► name; `created` and `changed` are Unix seconds, 0 where not told."""
+
+    instance_id: str
+    name: str = ""
+    status: str = ""  # "pending" | "running" | "stopped" | "suspended" | "terminated" | "ceased"
+    transition: str = ""  # "creating", "starting" and so on; "" when nothing is under way
+    instance_type: str = ""
+    zone: str = ""
+    image_id: str = ""
+    nics: tuple[InstanceNic, ...] = ()
+    tags: tuple[tuple[str, str], ...] = ()
+    created: float = 0.0
+    changed: float = 0.0
+
+    @property
+    def gone(self) -> bool:
+        """Whether it was deleted: `terminated` can be recovered for two hours, `ceased` is for good."""
+        return self.status in ("terminated", "ceased")
 
 
 # -- what the kernel tells -------------------------------------------------------------------------------------------

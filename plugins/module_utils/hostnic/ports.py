@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from .model import (
     CloudNic,
     Fact,
+    Instance,
     Intent,
     KnownVxnet,
     Lease,
@@ -53,6 +54,12 @@ class Cloud(t.Protocol):
     ) -> list[CloudNic]:
         """All pages of DescribeNics, filtered again here: by ids, exact name, instance or vxnet (at least one)."""
 
+    def all_nics(self) -> list[CloudNic]:
+        """Every NIC of the account in the zone: to look for what is ours, never to act upon without another look."""
+
+    def all_vxnets(self) -> list[Vxnet]:
+        """Every vxnet of the account in the zone; base networks are not among them."""
+
     def describe_vxnets(self, vxnet_ids: t.Sequence[str]) -> list[Vxnet]:
         """Base networks included; unknown ids are absent."""
 
@@ -67,6 +74,12 @@ class Cloud(t.Protocol):
 
     def describe_zones(self) -> dict[str, str]:
         """Zone id ► status."""
+
+    def describe_instances(self, instance_ids: t.Optional[t.Sequence[str]] = None) -> list[Instance]:
+        """All pages of DescribeInstances: these ids, unknown ones absent, or all that the account has in the zone.
+
+        Deleted ones may be among them for a while: see `Instance.gone`.
+        """
 
 
 class Links(t.Protocol):

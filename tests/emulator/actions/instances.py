@@ -26,6 +26,9 @@ def describe_instances(call: Call) -> Item:
     types = params.items("instance_type")
     if types:
         found = [one for one in found if one.instance_type in types]
+    tags = params.items("tags")
+    if tags:
+        found = [one for one in found if any(tag.tag_id in tags for tag in cloud.tags_of("instance", one.instance_id))]
     word = params.text("search_word")
     if word:
         found = [one for one in found if word in one.instance_id or word in one.instance_name]

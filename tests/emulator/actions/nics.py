@@ -57,7 +57,7 @@ def describe(call: Call) -> Item:
         found = [nic for nic in found if nic.instance_id in instances]
     tags = params.items("tags")
     if tags and cloud.settings.nic_tag_filter == "filter":
-        found = [nic for nic in found if any(tag.tag_id in tags for tag in cloud.tags_of(nic.nic_id))]
+        found = [nic for nic in found if any(tag.tag_id in tags for tag in cloud.tags_of("nic", nic.nic_id))]
     return call.answer("nic_set", found, lambda nic: nic.nic_id, lambda nic: views.nic_item(cloud, nic), len(mine))
 
 

@@ -271,6 +271,15 @@ class TestTags:
         raw.ok("DeleteTags", tags=[tag])
         assert raw.ok("DescribeTags")["total_count"] == 0
 
+    def test_on_instances(self, raw: Rig) -> None:
+        tag = raw.ok("CreateTag", tag_name="blue")["tag_id"]
+        everything = raw.ok("DescribeInstances")["instance_set"]
+        pair = (("tag_id", tag), ("resource_type", "instance"), ("resource_id", everything[0]["instance_id"]))
+        raw.ok("AttachTags", **{f"resource_tag_pairs.1.{key}": value for key, value in pair})
+        found = raw.ok("DescribeInstances", tags=[tag])["instance_set"]
+        assert [one["instance_id"] for one in found] == [everything[0]["instance_id"]] and len(everything) > 1
+        assert [each["tag_name"] for each in found[0]["tags"]] == ["blue"]
+
     def test_refused(self, raw: Rig, other: Rig) -> None:
         raw.refused(1100, "CreateTag", tag_name="fifteen-letters")
         tag = raw.ok("CreateTag", tag_name="pool")["tag_id"]

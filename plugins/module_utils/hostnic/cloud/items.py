@@ -3,11 +3,12 @@
 
 from __future__ import annotations
 
+import datetime
 import ipaddress
 import logging
 import typing as t
 
-from ..model import CloudNic, Vxnet
+from ..model import CloudNic, Instance, InstanceNic, Vxnet
 
 log = logging.getLogger("hostnic.cloud")
 
@@ -27,6 +28,8 @@ def nic(item: Item) -> t.Optional[CloudNic]:
         status=text(item, "status"),
         instance_id=text(item, "instance_id"),
         role=number(item, "role") or 0,
+        created=moment(item, "create_time"),
+        changed=moment(item, "status_time"),
     )
 
 
@@ -46,6 +49,32 @@ def vxnet(item: Item) -> t.Optional[Vxnet]:
         gateway=gateway,
         router_id=text(router, "router_id") or text(item, "vpc_router_id"),
         available=number(item, "available_ip_count"),
+        name=text(item, "vxnet_name"),
+    )
+
+
+def instance(item: Item) -> t.Optional[Instance]:
+    """Of DescribeInstances; None for an item without an id."""
+    instance_id = text(item, "instance_id")
+    if not instance_id:
+        return None
+    image = item.get("image")
+    nics = (
+        InstanceNic(mac(text(row, "nic_id")), text(row, "vxnet_id"), text(row, "private_ip"), number(row, "role") or 0)
+        for row in rows(item, "vxnets")
+    )
+    return Instance(
+        instance_id=instance_id,
+        name=text(item, "instance_name"),
+        status=text(item, "status"),
+        transition=text(item, "transition_status"),
+        instance_type=text(item, "instance_type"),
+        zone=text(item, "zone_id"),
+        image_id=text(image, "image_id") if isinstance(image, dict) else "",
+        nics=tuple(nic for nic in nics if nic.vxnet_id),
+        tags=tuple((text(row, "tag_id"), text(row, "tag_name")) for row in rows(item, "tags") if text(row, "tag_id")),
+        created=moment(item, "create_time"),
+        changed=moment(item, "status_time"),
     )
 
 
@@ -65,6 +94,15 @@ def number(item: Item, name: str) -> t.Optional[int]:
         return int(item[name])
     except (KeyError, TypeError, ValueError):
         return None
+
+
+def moment(item: Item, name: str) -> float:
+    """Unix seconds of a time like 2024-05-01T08:00:00Z; 0 where it is none. A missing Z is a slip of some answers."""
+    try:
+        parsed = datetime.datetime.strptime(text(item, name).rstrip("Z"), "%Y-%m-%dT%H:%M:%S")
+    except ValueError:
+        return 0.0
+    return parsed.replace(tzinfo=datetime.timezone.utc).timestamp()
 
 
 def mac(nic_id: str) -> str:

@@ -8,7 +8,7 @@ import typing as t
 from dataclasses import replace
 
 from ..errors import HostnicError, Unreachable
-from ..model import CloudNic, Vxnet
+from ..model import CloudNic, Instance, Vxnet
 from . import items
 from .connection import Connection
 from .paging import Pager, Query, Row
@@ -31,6 +31,11 @@ def _vxnet(item: items.Item) -> Row[Vxnet]:
     return (vxnet.vxnet_id, vxnet) if vxnet else None
 
 
+def _instance(item: items.Item) -> Row[Instance]:
+    instance = items.instance(item)
+    return (instance.instance_id, instance) if instance else None
+
+
 def _status(id_name: str) -> t.Callable[[items.Item], Row[str]]:
     def parse(item: items.Item) -> Row[str]:
         found = items.text(item, id_name)
@@ -48,6 +53,9 @@ def _detached(item: items.Item) -> Row[list[str]]:
 
 _NICS: t.Final = Query("DescribeNics", "nic_set", _nic, nothing={"nic_name": "qingcni-no-such-nic"})
 _VXNETS: t.Final = Query("DescribeVxnets", "vxnet_set", _vxnet, nothing={"vxnets": ["vxnet-nosuch00"]})
+_INSTANCES: t.Final = Query(
+    "DescribeInstances", "instance_set", _instance, nothing={"search_word": "qingcni-no-such-instance"}
+)
 _JOBS: t.Final = Query("DescribeJobs", "job_set", _status("job_id"), nothing={"jobs": ["j-nosuch00"]})
 _DETACHES: t.Final = Query("DescribeJobs", "job_set", _detached, {"status": ["pending", "working"]}, counted=False)
 _ZONES: t.Final = Query("DescribeZones", "zone_set", _status("zone_id"))
@@ -143,6 +151,12 @@ class QingCloud:
             and (vxnet_id is None or nic.vxnet_id == vxnet_id)
         ]
 
+    def all_nics(self) -> list[CloudNic]:
+        return list(self._pager.all(_NICS).values())
+
+    def all_vxnets(self) -> list[Vxnet]:
+        return list(self._pager.all(_VXNETS).values())
+
     def describe_vxnets(self, vxnet_ids: t.Sequence[str]) -> list[Vxnet]:
         wanted = _distinct(vxnet_ids)
         found = self._pager.by_ids(_VXNETS, "vxnets", wanted)
@@ -161,6 +175,13 @@ class QingCloud:
 
     def describe_zones(self) -> dict[str, str]:
         return self._pager.all(_ZONES)
+
+    def describe_instances(self, instance_ids: t.Optional[t.Sequence[str]] = None) -> list[Instance]:
+        if instance_ids is None:
+            return list(self._pager.all(_INSTANCES).values())
+        wanted = _distinct(instance_ids)
+        found = self._pager.by_ids(_INSTANCES, "instances", wanted)
+        return [found[instance_id] for instance_id in wanted if instance_id in found]
 
 
 def _macs(nic_ids: t.Iterable[str]) -> list[str]:
