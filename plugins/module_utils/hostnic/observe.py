@@ -36,7 +36,7 @@ class Observer:
         self._table = parts.table
         self._adopter = Adopter(parts, self.read_vxnets)
         self._looked_at = float("-inf")
-        self._looked_around_at = float("-inf")
+        self._around_at = float("-inf")  # when all of this instance's and all of our name are to be read
         self._arounds = 0
         self._arrived: frozenset[str] = frozenset()  # links of NICs being attached that the last look knew of
         self._interval = parts.settings.reconcile_interval
@@ -72,7 +72,7 @@ class Observer:
         attaching = self._table.nics(State.ATTACHING)
         arrived = {nic.nic_id for nic in attaching if nic.nic_id in links}
         busy = attaching or self._table.nics(State.DETACHING, State.DELETING) or self._table.intents()
-        moments = [self._looked_around_at + self._interval]
+        moments = [self._around_at]
         if arrived - self._arrived:
             at_once = len(arrived) == len(attaching) or self._parts.pool.waiting()
             moments.append(self._looked_at + (0.0 if at_once else GATHER))
@@ -80,13 +80,17 @@ class Observer:
             moments.append(self._looked_at + self._poll)
         return max(0.0, min(moments) - self._parts.clock())
 
+    def look_around_next(self) -> None:
+        """Whenever the last time was."""
+        self._around_at = float("-inf")
+
     def look(self, links: t.Mapping[str, Link]) -> None:
         """One reading of our NICs, and what follows from it for each."""
         arrived = frozenset(nic.nic_id for nic in self._table.nics(State.ATTACHING) if nic.nic_id in links)
         if arrived - self._arrived:
             self._poll = GATHER  # the cloud may say so a little later
         self._arrived = arrived
-        around = self._looked_around_at + self._interval <= self._parts.clock()
+        around = self._around_at <= self._parts.clock()
         live = self._live_jobs()  # before the NICs: what a finished job did is then visible
         seen = {nic.nic_id: nic for nic in self._read_nics(links, around)}
         if around:
@@ -244,9 +248,9 @@ class Observer:
         self._poll = slower if table == self._before or self._poll < POLL else POLL
         self._before = table
         if around:
-            self._looked_around_at = self._looked_at
             quiet = table == self._before_around
             self._interval = min(2 * self._interval, max(QUIET_LIMIT, pause)) if quiet else pause
+            self._around_at = min(self._looked_at + self._interval, self._adopter.ripe_at)
             self._before_around = table
 
 

@@ -10,8 +10,10 @@ from dataclasses import replace
 from .config import Settings
 from .demand import Demand
 from .errors import Busy, HostnicError, InvalidConfig, NotFound, PoolEmpty
-from .model import GATEWAY, POOL, Fact, Fixed, KnownVxnet, Lease, LeaseKey, Nic, PodPlace, Waiter
+from .model import GATEWAY, POOL, Fact, Fixed, KnownVxnet, Lease, LeaseKey, Nic, Waiter
+from .orders import check_open, refusal
 from .ports import Clock, Links
+from .standin import netns_lease
 from .states import State
 from .table import Move, Table
 
@@ -83,6 +85,7 @@ class Pool:
             held = self._table.lease(key)
             if held:
                 return self._known(held.nic_id), True
+            check_open(self._table)
             self.demand.arrived(vxnets, self._clock())
             place = _Place(Waiter(vxnets, fixed.address if fixed else ""), fixed.workload if fixed else "")
             self._queue.append(place)
@@ -118,6 +121,9 @@ class Pool:
         `gateway`: it also needs the host's foot in the vxnet.
         """
         accepted = vxnets or self._settings.vxnet
+        closed = refusal(self._table)
+        if closed:
+            return closed
         with self._table.lock:
             everywhere = self._troubles.get(EVERYWHERE)
             # what is free in the cloud has yet to be attached, which may be in trouble
@@ -299,6 +305,7 @@ class Pool:
         now = self._clock()
         if cancelled():
             raise PoolEmpty("the request was cancelled")
+        check_open(self._table)
         if place.refused:
             raise place.refused
         if place.waiter.address:
@@ -372,14 +379,3 @@ class Pool:
         if not nic:
             raise NotFound(f"the table has no NIC {nic_id}")
         return nic
-
-
-def stand_in_lease(nic_id: str, place: PodPlace, now: float) -> Lease:
-    """Of a NIC that was found in a pod which the journal does not know: in the name of its netns."""
-    key = netns_lease(place.netns_inode or nic_id.replace(":", ""), place.ifname)
-    return Lease(key.network, key.container_id, key.ifname, nic_id, now, place.netns_inode, place.ifindex)
-
-
-def netns_lease(netns: t.Union[int, str], ifname: str) -> LeaseKey:
-    """`netns`: its inode, or where that is not known something else that is unique."""
-    return LeaseKey("", f"netns-{netns}", ifname)

@@ -10,8 +10,9 @@ import typing as t
 
 from .errors import LinkFailed
 from .model import GATEWAY, POOL, Link, Nic, PodPlace
-from .pool import Pool, stand_in_lease
+from .pool import Pool
 from .ports import Clock, Links
+from .standin import stand_in_lease
 from .states import State
 from .table import Move, Table
 

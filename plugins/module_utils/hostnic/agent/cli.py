@@ -64,7 +64,8 @@ def _parser() -> argparse.ArgumentParser:
             "--socket", default=SOCKET, metavar="string", help=f"where the agent listens (default {SOCKET})"
         )
         if name in questions.PARAMETERS:
-            question.add_argument("parameter", metavar=questions.PARAMETERS[name])
+            metavar, kind = questions.PARAMETERS[name]
+            question.add_argument("parameter", metavar=metavar, type=kind)
         question.set_defaults(run=_ask, question=name, parameter="")
     return parser
 
@@ -101,6 +102,6 @@ def _version(_: argparse.Namespace) -> None:
 
 
 def _ask(arguments: argparse.Namespace) -> None:
-    parameter = questions.PARAMETERS.get(arguments.question)
+    parameter, _ = questions.PARAMETERS.get(arguments.question, ("", str))
     params = {parameter: arguments.parameter} if parameter else {}
     print(json.dumps(wire.ask(arguments.socket, arguments.question, params), indent=2))
