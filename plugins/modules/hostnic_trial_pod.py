@@ -94,8 +94,8 @@ from pathlib import Path
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils._ansible import command
+from ..module_utils._ansible.module import run
 from ..module_utils._ansible.trial import TrialPod, configuration
-from ..module_utils.hostnic.errors import HostnicError
 
 ARGUMENTS: dict[str, dict[str, t.Any]] = {
     "state": {"choices": ["present", "absent"], "default": "present"},
@@ -124,10 +124,7 @@ def use(module: AnsibleModule) -> dict[str, t.Any]:
 
 def main() -> None:
     module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)
-    try:
-        module.exit_json(**use(module))
-    except HostnicError as error:
-        module.fail_json(msg=error.message)
+    run(module, lambda: use(module))
 
 
 if __name__ == "__main__":

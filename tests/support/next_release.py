@@ -10,17 +10,6 @@ from pathlib import Path
 
 CLONE = Path(__file__).resolve().parents[2]
 PACKAGE = "plugins/module_utils/hostnic"
-COLUMN = "shade"
-
-_COLUMN = f"""
-MIGRATIONS += (
-    Migration(
-        MIGRATIONS[-1].version + 1,
-        up=("ALTER TABLE nic ADD COLUMN {COLUMN} TEXT NOT NULL DEFAULT 'light'",),
-        down=("ALTER TABLE nic DROP COLUMN {COLUMN}",),
-    ),
-)
-SCHEMA: t.Final = """
 
 # File ► text there ► text of the next release.
 Changes = t.Mapping[str, t.Mapping[str, str]]
@@ -29,16 +18,29 @@ PROTOCOL: Changes = {
     f"{PACKAGE}/wire.py": {"PROTOCOL: t.Final = 1\n": "PROTOCOL: t.Final = 2\n"},
     "files/qingcni.py": {"\nPROTOCOL = 1\n": "\nPROTOCOL = 2\n"},
 }
-SCHEMA: Changes = {
-    f"{PACKAGE}/store/migrations.py": {"\nSCHEMA: t.Final = ": _COLUMN},
-    f"{PACKAGE}/model.py": {"    marked: float = 0.0\n": f'    marked: float = 0.0\n    {COLUMN}: str = "light"\n'},
-}
 # Starts, opens the journal, and dies each time.
 BROKEN: Changes = {
     f"{PACKAGE}/agent/service.py": {
         "    network = HostNetwork(": '    raise SystemExit("never tried out")\n    network = HostNetwork('
     },
 }
+
+
+def schema(column: str) -> Changes:
+    """A schema of the journal after the last one: NICs have this column too."""
+    step = f"""
+MIGRATIONS += (
+    Migration(
+        MIGRATIONS[-1].version + 1,
+        up=("ALTER TABLE nic ADD COLUMN {column} TEXT NOT NULL DEFAULT 'light'",),
+        down=("ALTER TABLE nic DROP COLUMN {column}",),
+    ),
+)
+SCHEMA: t.Final = """
+    return {
+        f"{PACKAGE}/store/migrations.py": {"\nSCHEMA: t.Final = ": step},
+        f"{PACKAGE}/model.py": {"    marked: float = 0.0\n": f'    marked: float = 0.0\n    {column}: str = "light"\n'},
+    }
 
 
 def package(into: Path, *changes: Changes) -> Path:

@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from ..hostnic.errors import HostnicError, InvalidConfig, LinkFailed
+from .command import NOT_RUN
 
 # As `command.run`.
 Runner = t.Callable[..., "tuple[int, str, str]"]
@@ -18,6 +19,7 @@ PLUGIN: t.Final = "qingcni"
 IFNAME: t.Final = "eth0"
 NAMED: t.Final = Path("/run/netns")
 _AT_ONCE: t.Final = 32
+_NOT_EXECUTED: t.Final = 255  # says ip
 _AVERAGE: t.Final = re.compile(r"min/avg/max(?:/mdev)? = [\d.]+/([\d.]+)/")
 
 
@@ -69,8 +71,8 @@ class TrialPod:
     def _ping(self, address: str, count: int) -> t.Optional[float]:
         words = ["ping", "-q", "-n", "-c", str(count), "-i", "0.2", "-W", "2", address]
         status, said, trouble = self._run(["ip", "netns", "exec", self._name, *words])
-        if status not in (0, 1):
-            raise HostnicError(f"ping does not work on this node: {trouble.strip() or said.strip()}")
+        if status in (NOT_RUN, _NOT_EXECUTED):
+            raise HostnicError(f"ping does not run on this node: {trouble.strip() or said.strip()}")
         average = _AVERAGE.search(said)
         return float(average.group(1)) if average else None
 
