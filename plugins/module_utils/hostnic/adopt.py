@@ -29,6 +29,7 @@ class Adopter:
         self._first_seen: dict[str, float] = {}
         self._awaited: frozenset[str] = frozenset()
         self.ripe_at = math.inf  # when the first of those that are free may be taken in
+        self.waiting = 0  # those of our name at the last thorough look that stay strangers
         self._were_attached: set[str] = set()  # so that CreateNics of ours cannot have made them just now
 
     def adopt(self, strangers: t.Sequence[CloudNic], links: t.Mapping[str, Link], thorough: bool) -> None:
@@ -61,6 +62,10 @@ class Adopter:
                     self._enter(nic, State.BROKEN, "found attached under our name, its link nowhere")
             except HostnicError as error:  # this one is tried again with the next look; the others go on
                 log.warning("%s", error.message)
+        if thorough:
+            named = [nic for nic in strangers if nic.role != 1 and self._parts.purpose(nic)]
+            near = [nic for nic in named if not nic.attached or self._parts.here(nic)]
+            self.waiting = len([nic for nic in near if not self._parts.table.nic(nic.nic_id)])
 
     def _not_leaving(self, nics: t.Sequence[CloudNic]) -> t.Sequence[CloudNic]:
         """Without those that a DetachNics is about to take away, sent before a journal was lost or by somebody else."""

@@ -41,7 +41,7 @@ class Orders:
         self._wake = wake
         self._warm: dict[str, tuple[int, float]] = {}  # vxnet, "" for any ► how many free NICs, ordered when
         self._unwanted: frozenset[str] = frozenset()
-        self._look = False
+        self.look_wanted = False  # at the cloud, and not carried out yet
 
     def drain(self) -> None:
         """All that no pod uses goes, and no pod starts, until `resume`."""
@@ -70,7 +70,7 @@ class Orders:
 
     def look(self) -> None:
         """At the cloud, as soon as it may be asked."""
-        self._look = True
+        self.look_wanted = True
         self._wake()
 
     # -- for the reconciler ------------------------------------------------------------------------------------------
@@ -87,11 +87,6 @@ class Orders:
     def unwanted(self) -> frozenset[str]:
         with self._table.lock:
             return self._unwanted
-
-    def take_look(self) -> bool:
-        """Whether a look was ordered since this was asked."""
-        ordered, self._look = self._look, False
-        return ordered
 
     def review(self, is_met: t.Callable[[str, int], bool]) -> None:
         """Forget what is carried out, and what cannot be."""

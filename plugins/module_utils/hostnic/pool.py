@@ -247,6 +247,11 @@ class Pool:
             self._troubles = troubles
             self._table.changed.notify_all()
 
+    def trouble(self, vxnets: tuple[str, ...] = ()) -> t.Optional[HostnicError]:
+        """What keeps the pool from growing in these vxnets (none named: the agent's)."""
+        told = [self._troubles.get(vxnet_id) for vxnet_id in vxnets or self._settings.vxnet]
+        return (told[0] if all(told) else None) or self._troubles.get(EVERYWHERE)
+
     def refuse(self, waiters: t.Collection[Waiter], error: HostnicError) -> None:
         """What these wait for cannot be had: they are told now."""
         with self._table.changed:
@@ -317,6 +322,7 @@ class Pool:
         until = min([deadline, *(moment for moment in steals if moment > now)])
         self._wake()
         self._table.changed.wait(until - now)
+        check_open(self._table)
 
     def _check_holder(self, place: _Place) -> None:
         """Raises `AddressHeld`."""
@@ -330,9 +336,7 @@ class Pool:
                 raise AddressHeld(said, holder=holder)
 
     def _why_empty(self, place: _Place) -> HostnicError:
-        accepted = place.waiter.vxnets or self._settings.vxnet
-        told = [self._troubles.get(vxnet_id) for vxnet_id in accepted]
-        trouble = (told[0] if all(told) else None) or self._troubles.get(EVERYWHERE)
+        trouble = self.trouble(place.waiter.vxnets)
         if trouble and (isinstance(trouble, PoolEmpty) or not trouble.transient):
             return trouble
         return PoolEmpty(f"no NIC became ready in time: {trouble.message if trouble else 'NICs are on their way'}")

@@ -59,12 +59,16 @@ class Reconciler:
         """Why the pool wants what it wants. Any thread may ask."""
         snapshot = self._snapshot()
         decision = planning.plan(snapshot, self._parts.settings, self._parts.clock()).explain()
+        trouble = self._parts.pool.trouble()
         return {
             **decision,
             "blocked": self._blocks.explain(),
             "steals": self._parts.pool.steals,
             "attach_jobs": "one at a time" if snapshot.serial else "side by side",
             "draining": snapshot.draining,
+            "trouble": trouble.facts() if trouble else None,
+            "look_wanted": self._parts.orders.look_wanted,
+            "strangers": self._observer.strangers,
             "proven": self._observer.foreign is not None,
             "cloud": self._parts.cloud.state(),
         }
@@ -75,6 +79,10 @@ class Reconciler:
         usual = planning.plan(snapshot, settings, now).actions
         decided = planning.plan(replace(snapshot, **wished), settings, now)
         return replace(decided, actions=tuple(one for one in decided.actions if one not in usual)).explain()
+
+    def level(self) -> str:
+        """How much of the cloud may be changed now, see `sizing.NO_WRITES`."""
+        return self._parts.level()
 
     def idle(self) -> tuple[Nic, ...]:
         """Ready NICs that neither pods nor the warm pool need."""
@@ -95,17 +103,21 @@ class Reconciler:
             return self._pace.due_in()
         if self._observer.foreign is None:
             self._observer.prove(links)
-        if self._parts.orders.take_look():
-            self._observer.look_around_next()
-        if not self._observer.due_in(links):
-            self._observer.look(links)
+        orders = self._parts.orders
+        looks, orders.look_wanted = orders.look_wanted, False
+        try:
+            if not self._observer.due_in(links) or looks:
+                self._observer.look(links, around=looks)
+        except HostnicError:
+            orders.look_wanted = orders.look_wanted or looks
+            raise
         self._find_homes()
         snapshot = self._snapshot(measure=True)
         actions = self._planned(snapshot)
         self._do(actions)
         if any(isinstance(action, planning.Create) for action in actions):
             self._do(self._planned(self._snapshot()))  # what was just made is attached at once
-        self._parts.orders.review(partial(planning.is_met, self._snapshot(), self._parts.settings, self._parts.clock()))
+        orders.review(partial(planning.is_met, self._snapshot(), self._parts.settings, self._parts.clock()))
         self._pace.succeeded()
         self._tell(self._full())
         return COALESCE if actions else self._pause(snapshot)

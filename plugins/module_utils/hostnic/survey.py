@@ -92,6 +92,13 @@ class Survey:
             self._nowhere = nowhere
             return frozenset(nowhere)
 
+    def evict(self) -> None:
+        """Take away from all pods what they have; their leases end. Raises `LinkFailed`: those to come keep theirs."""
+        for lease in self._table.leases():
+            log.warning("%s: taken away from %s", lease.nic_id, lease.attachment)
+            returned = self._links.retrieve(lease.nic_id, lease.netns_inode, lease.ifindex)
+            self._pool.release(lease.attachment, returned)
+
     def _find_in_pods(self, links: t.Mapping[str, Link]) -> None:
         """Before anything is handed out: a damaged journal may not know that a NIC sits in a pod."""
         free = [nic for nic in self._table.nics() if nic.purpose == POOL and not self._table.lease_of(nic.nic_id)]

@@ -5,12 +5,10 @@ from __future__ import annotations
 
 import json
 import typing as t
-from dataclasses import asdict
 
 from .. import operate
 from ..engine import Engine
-from ..errors import InvalidConfig, NotFound
-from ..states import State
+from ..operate import Params
 from ..wire import Answer, Request
 from . import about
 from .server import Handler
@@ -33,7 +31,6 @@ PARAMETERS: t.Final[t.Mapping[str, tuple[str, t.Callable[[str], t.Any]]]] = {
     "release": ("address", str),
     "warm": ("size", int),
 }
-Params = t.Mapping[str, t.Any]
 
 
 def handlers(engine: Engine) -> dict[str, Handler]:
@@ -43,36 +40,10 @@ def handlers(engine: Engine) -> dict[str, Handler]:
     """
     answers: dict[str, t.Callable[[Params], t.Any]] = {
         "ping": lambda _: {"answers": True},
-        "pool": lambda _: [asdict(nic) for nic in engine.table.nics()],
-        "leases": lambda _: [asdict(lease) for lease in engine.table.leases()],
-        "explain": lambda _: engine.reconciler.explain(),
-        "release": lambda params: _release(engine, params),
-        "warm": lambda params: operate.warm(engine, params.get("size"), params.get("vxnet", ""), _check(params)),
-        "trim": lambda params: operate.trim(engine, _check(params)),
-        "drain": lambda params: operate.drain(engine, _check(params)),
-        "resume": lambda params: operate.resume(engine, _check(params)),
-        "give_back": lambda params: operate.give_back(engine, params.get("nics"), _check(params)),
-        "look": lambda _: operate.look(engine),
+        **operate.answers(engine),
         "version": lambda _: about.package(),
     }
     return {op: _handler(answer) for op, answer in answers.items()}
-
-
-def _check(params: Params) -> bool:
-    """Whether only to tell. Raises `InvalidConfig`: what was meant must not be guessed."""
-    check = params.get("check", False)
-    if not isinstance(check, bool):
-        raise InvalidConfig(f"check {ascii(check)} is neither true nor false")
-    return check
-
-
-def _release(engine: Engine, params: Params) -> dict[str, t.Any]:
-    """Raises `NotFound` where this node keeps no such address."""
-    address = str(params.get("address", ""))
-    if not engine.pool.let_go(address):
-        kept = ", ".join(nic.private_ip for nic in engine.table.nics(State.HELD)) or "none"
-        raise NotFound(f"this node keeps no address {ascii(address)[1:-1]} for a workload: it keeps {kept}")
-    return {"released": address}
 
 
 def _handler(answer: t.Callable[[Params], t.Any]) -> Handler:
