@@ -48,6 +48,10 @@ options:
     description: With O(state=absent), takes NICs away from pods, which lose their network.
     type: bool
     default: false
+  empty:
+    description: With O(state=drained), waits for the NICs of pods as well. They go once the pods have ended.
+    type: bool
+    default: false
   wait:
     description: Wait until the pool is in that state. The agent goes on in any case; without an agent nobody would.
     type: bool
@@ -146,6 +150,7 @@ ARGUMENTS: dict[str, t.Any] = {
     "size": {"type": "int"},
     "vxnet": {"type": "str"},
     "force": {"type": "bool", "default": False},
+    "empty": {"type": "bool", "default": False},
     "wait": {"type": "bool", "default": True},
     "wait_timeout": {"type": "int", "default": 300},
 }

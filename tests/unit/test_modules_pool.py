@@ -145,15 +145,17 @@ def test_what_the_cloud_refuses_and_what_takes_too_long_is_told(agent: Agent) ->
     refusal = {"ret_code": 2500, "message": "QuotasExceeded, nic", "count": 9}
     agent.node.emulator.faults.order({"kind": "ret_code", "action": "CreateNics", **refusal})
     agent.node.emulator.faults.order({"kind": "job_stuck", "action": "DetachNics", "count": 9})
-    failed, late, now = agent.run(
+    failed, late, foreseen, now = agent.run(
         ({"state": "warmed", "size": 5}, False),
         ({"state": "drained", "wait_timeout": 1}, False),
+        ({"state": "drained", "empty": True}, True),
         ({"state": "drained", "wait": False}, False),
     )
     assert failed["failed"] and "QuotasExceeded" in failed["msg"]
     assert (failed["code"], failed["action"], failed["ret_code"]) == ("QuotaExceeded", "CreateNics", 2500)
     assert late["code"] == "Timeout"
     assert late["msg"].startswith("the pool is not drained after 1 s: left are ") and nic_id in late["msg"]
+    assert (foreseen["left"], foreseen["diff"]["after"]) == ([], "")
     assert now["changed"] is False
 
 

@@ -124,7 +124,7 @@ def order(pool: Pool, wanted: Row, check: bool, clock: t.Callable[[], float] = t
     told = pool.ask(OPS[state], check=check, **params)
     strangers = pool.ask("explain")["strangers"]
     if check or not wanted["wait"]:
-        after = _foreseen(state, told)
+        after = _foreseen(wanted, told)
     else:
         _wait(pool, wanted, told, params, clock)
         after = _summary(pool.ask("pool"), told["before"])
@@ -135,7 +135,7 @@ def order(pool: Pool, wanted: Row, check: bool, clock: t.Callable[[], float] = t
         "diff": {"before": _summary(told["before"], told["before"]), "after": after},
     }
     if OPS[state] == "drain":
-        there = _staying(state, told) if check else pool.ask("pool")
+        there = _staying(wanted, told) if check else pool.ask("pool")
         result["left"] = _left(there, leases if check else pool.ask("leases"))
     return result
 
@@ -150,20 +150,20 @@ def _left(nics: t.Sequence[Row], leases: t.Sequence[Row]) -> list[dict[str, t.An
     return [{**{name: nic[name] for name in shown}, "why": _why(nic, holders.get(nic["nic_id"]))} for nic in nics]
 
 
-def _staying(state: str, told: Row) -> list[Row]:
+def _staying(wanted: Row, told: Row) -> list[Row]:
     """The NICs that are there now and once the order is carried out, if nothing else happens meanwhile."""
     before: list[Row] = told["before"]
-    if OPS[state] == "drain":
-        needed = _beside_pods(before) if state == "drained" else set()
+    if OPS[wanted["state"]] == "drain":
+        needed = set() if _is_to_be_empty(wanted) else _beside_pods(before)
         return [nic for nic in before if nic["nic_id"] in needed]
     going = {nic_id for action in told["actions"] if action["action"] == "drain" for nic_id in action["nic_ids"]}
     return [nic for nic in before if nic["nic_id"] not in going]
 
 
-def _foreseen(state: str, told: Row) -> str:
+def _foreseen(wanted: Row, told: Row) -> str:
     """What `_summary` will say then."""
     made = Counter({one["vxnet_id"]: one["count"] for one in told["actions"] if one["action"] == "create"})
-    return _summary(_staying(state, told), told["before"], made)
+    return _summary(_staying(wanted, told), told["before"], made)
 
 
 def _params(wanted: Row) -> dict[str, t.Any]:
@@ -220,14 +220,17 @@ def _missing(pool: Pool, wanted: Row, told: Row) -> str:
     if state == "trimmed":
         named = {nic_id for action in told["actions"] for nic_id in action.get("nic_ids", ())}
         over = [n for n in nics if n["state"] in _LEAVING or (n["nic_id"] in named and n["state"] == "READY")]
-    elif state == "drained":
-        over = [nic for nic in nics if nic["nic_id"] not in _beside_pods(nics)]
     else:
-        over = nics
+        over = nics if _is_to_be_empty(wanted) else [nic for nic in nics if nic["nic_id"] not in _beside_pods(nics)]
         told = pool.ask("explain")
-        if not over and (told["look_wanted"] or told["strangers"] or told["inflight"]):
+        if state == "absent" and not over and (told["look_wanted"] or told["strangers"] or told["inflight"]):
             return "the cloud has yet to be looked at"
-    return f"left are {'; '.join(_one(nic) for nic in over)}" if over else ""
+    said = [f"{one['nic_id']} {one['state']} ({one['why']})" for one in _left(over, pool.ask("leases"))]
+    return f"left are {'; '.join(said)}" if said else ""
+
+
+def _is_to_be_empty(wanted: Row) -> bool:
+    return wanted["state"] == "absent" or bool(wanted["empty"])
 
 
 def _beside_pods(nics: t.Sequence[Row]) -> set[str]:
@@ -259,7 +262,13 @@ def _why(nic: Row, lease: t.Optional[Row]) -> str:
         return f"used by {_holder(lease)}"
     if nic["purpose"] != "pool":
         return "pods of its vxnet reach the host's services by it"
-    return nic["note"] or {"READY": "ready for a pod", "HELD": f"kept for {nic['workload']}"}.get(nic["state"], "")
+    usual = {
+        "READY": "ready for a pod",
+        "QUARANTINE": "rests, since a pod has just released it",
+        "HELD": f"kept for {nic['workload']}",
+        **dict.fromkeys(_LEAVING, "on its way out"),
+    }
+    return nic["note"] or usual.get(nic["state"], "on its way")
 
 
 def _holder(lease: Row) -> str:
@@ -267,10 +276,6 @@ def _holder(lease: Row) -> str:
     name, space = lease["args"].get("K8S_POD_NAME"), lease["args"].get("K8S_POD_NAMESPACE")
     attachment = f"{lease['network']}/{lease['container_id']}/{lease['ifname']}"
     return f"{space}/{name}" if name and space else attachment
-
-
-def _one(nic: Row) -> str:
-    return f"{nic['nic_id']} {nic['state']}{' (' + nic['note'] + ')' if nic['note'] else ''}"
 
 
 def _said(trouble: t.Optional[Row]) -> dict[str, t.Any]:
