@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The whole life of three nodes: rolled out, verified, upgraded under load, saved from a bad release, taken down.
+"""The whole life of three nodes: warmed, rolled out, verified, upgraded under load, saved from a bad release, removed.
 
 One story: each test goes on where the one before it ended.
 """
@@ -25,14 +25,32 @@ STOP = "/run/e2e-stop"
 # Pods of the stream find a rested NIC again soon, so that it does not need dozens.
 SHORT_REST = ("-e", "qingagent_quarantine=4s", "-e", "qingagent_quarantine_min=1s")
 VERIFY_POD = "verify-pod"
+WARM = 3  # NICs that are made before there is an agent: no more than it would make itself
+ACCESS = (
+    "access_key_id={{ qingagent_access_key_id }} secret_access_key={{ qingagent_secret_access_key }} "
+    "zone={{ qingagent_zone }} endpoint={{ qingagent_protocol }}://{{ qingagent_host }}:{{ qingagent_port }}/iaas"
+)
+# Where a roll-out, an agent or a pod leaves something that lasts; and what the kernel has of it.
+FOOTPRINT = """
+find /etc /opt /root /usr/lib/cni /usr/lib/hostnic /usr/local /var/lib/qingagent /run/netns /run/qingagent \\
+     /run/systemd/network /run/systemd/system /run/NetworkManager ! -type d 2>/dev/null
+nft list tables
+ip -4 rule
+ip -4 -brief link
+ip -4 route show table all | grep -v cache
+systemctl list-units --all --plain --no-legend 'qingagent*'
+"""
+MakeSandbox = t.Callable[[Node, str], attachment.Sandbox]
+SERVICES = {"isGateway": True, "ipam": {"routes": [{"dst": "10.96.0.0/12"}]}}
 
 
 @dataclass
 class Story:
-    """What the tests hand on. `held`: the NICs that the cloud had before anything was installed."""
+    """What the tests hand on. `held`: the NICs of the cloud before anything was done; `traces`: of each node then."""
 
     cluster: Cluster
     held: set[str]
+    traces: dict[str, set[str]]
     directory: Path
     pods: dict[str, Placed] = field(default_factory=dict)
 
@@ -81,15 +99,29 @@ class Story:
 @pytest.fixture(scope="module")
 def story(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[Story]:
     with fresh_nodes(3) as three:
-        held = {nic["nic_id"] for nic in three.lab.control("GET", "nics")}
-        yield Story(three, held, tmp_path_factory.mktemp("releases"))
+        traces = {node.name: footprint(node) for node in three.nodes}
+        yield Story(three, in_cloud(three), traces, tmp_path_factory.mktemp("releases"))
 
 
-def test_rolled_out(story: Story) -> None:
+def in_cloud(cluster: Cluster) -> set[str]:
+    return {nic["nic_id"] for nic in cluster.lab.control("GET", "nics")}
+
+
+def footprint(node: Node) -> set[str]:
+    return set(node.run(["sh", "-c", FOOTPRINT]).stdout.splitlines())
+
+
+def test_nics_that_were_made_before_there_was_an_agent_are_its_pool(story: Story) -> None:
+    made = f"state=attached vxnet={story.cluster.lab.vxnets[0].vxnet_id} count={WARM} {ACCESS}"
+    done = story.cluster.ansible("ansible", "all", "--become", "--module-name", "qingcloud_nic", "--args", made)
+    assert done.returncode == 0, done.stdout[-3000:]
+    warmed = {node.name: set(story.cluster.cloud_nics(node)) - story.held for node in story.nodes}
+    assert [len(nics) for nics in warmed.values()] == [WARM] * 3
     story.cluster.play("site", *SHORT_REST)
     for node in story.nodes:
-        story.cluster.wait_ready(node)
+        assert story.cluster.wait_ready(node, WARM) == warmed[node.name]
         story.pods[node.name] = story.cluster.pod(node, "stays")
+        assert story.pods[node.name].mac() in warmed[node.name]
 
 
 def test_verify_has_pods_of_all_nodes_ping_each_other_and_names_the_silent_one(story: Story) -> None:
@@ -156,3 +188,51 @@ def test_a_bad_release_stops_at_the_first_node_which_gets_its_version_back(story
     assert {"shade"} == {"shade", "tint"} & story.cluster.journal(first, "nic")[0].keys()
     pod = story.pods[first.name]
     assert story.cluster.pool(first)[pod.mac()]["state"] == "IN_USE"
+
+
+def test_remove_refuses_while_pods_have_nics(story: Story) -> None:
+    first = story.nodes[0]
+    pool, leases = story.cluster.pool(first), story.cluster.ask(first, "leases")
+    done = story.cluster.ansible("ansible-playbook", "playbooks/remove.yml")
+    assert done.returncode != 0
+    told = " ".join(done.stdout.split())
+    assert "pods have NICs of this node: e2e/stays" in told and "remove_force=true" in told, done.stdout[-3000:]
+    assert changed(done.stdout) == {node.name: 0 for node in story.nodes}
+    assert pool.keys() <= story.cluster.pool(first).keys() and story.cluster.ask(first, "leases") == leases
+
+
+def test_a_drained_node_has_what_its_pods_have(
+    story: Story, sandbox: t.Callable[[Node, str], attachment.Sandbox]
+) -> None:
+    first = story.nodes[0]
+    pod = sandbox(first, "services")
+    pod.add(**SERVICES)
+    assert "GATEWAY" in {nic["state"] for nic in story.cluster.pool(first).values()}
+    pod.close()
+    story.cluster.play("drain", "-e", "drain_wait=0")
+    for node in story.nodes:
+        pool = story.cluster.pool(node)
+        assert {nic["purpose"] for nic in pool.values()} | {"gateway"} == {"pool", "gateway"}
+        assert {nic_id for nic_id, nic in pool.items() if nic["purpose"] == "pool"} == {story.pods[node.name].mac()}
+
+
+def test_removed_without_a_trace_even_where_the_agent_is_dead_or_pods_are_not(story: Story) -> None:
+    """The first node has a gateway NIC, the second one's pod runs on, the third one's package is damaged."""
+    first, second, third = story.nodes
+    for node in (first, third):
+        story.cluster.stop(story.pods[node.name])
+    third.run(["ln", "-sfn", "nowhere", "/usr/lib/hostnic/current"])
+    third.run(["systemctl", "kill", "--signal=KILL", "qingagent.service"])
+    story.cluster.play("remove", "-e", "remove_force=true")
+    story.cluster.remove_pods()
+    assert in_cloud(story.cluster) == story.held
+    for node in story.nodes:
+        now, before = footprint(node), story.traces[node.name]
+        assert (now - before, before - now) == (set(), set())
+
+
+def test_what_is_removed_is_removed_once_and_others_networks_are_used_again(story: Story) -> None:
+    assert changed(story.cluster.play("remove")) == {node.name: 0 for node in story.nodes}
+    pod = story.cluster.pod(story.nodes[0], "after")
+    assert pod.address().startswith("10.88.")  # 87-podman-bridge.conflist
+    story.cluster.stop(pod)

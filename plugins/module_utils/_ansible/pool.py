@@ -9,7 +9,7 @@ import time
 import typing as t
 from collections import Counter
 
-from ..hostnic import operate, wire
+from ..hostnic import wire
 from ..hostnic.errors import Denied, HostnicError, InvalidConfig, Timeout
 
 if t.TYPE_CHECKING:
@@ -79,6 +79,8 @@ class ByEngine:
     via = "journal"
 
     def __init__(self, engine: Engine) -> None:
+        from ..hostnic import operate  # once the packages are there: it imports what needs them
+
         self._engine = engine
         self._answers = operate.answers(engine)
 

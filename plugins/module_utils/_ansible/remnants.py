@@ -81,6 +81,7 @@ def things(places: Places, run: Runner) -> list[Thing]:
         *_links(places),
         _guards(places),
         _netns(places, run),
+        *[_unit(places, run, unit) for unit in UNITS],
         *_paths(places),
     ]
 
@@ -171,6 +172,25 @@ def _links(places: Places) -> t.Iterator[Thing]:
         )
 
 
+def _unit(places: Places, run: Runner, unit: str) -> Thing:
+    """What an installation that was damaged leaves of it, and that systemd remembers how it failed."""
+    directory = places.at("/etc/systemd/system")
+
+    def lying() -> list[Path]:
+        return [path for path in (directory / unit, *directory.glob(f"*.wants/{unit}")) if _lies(path)]
+
+    def there() -> bool:
+        return bool(lying()) or run(["systemctl", "is-failed", "--quiet", unit])[0] == 0
+
+    def remove() -> str:
+        troubles = [_drop(path) for path in lying()]
+        run(["systemctl", "daemon-reload"])
+        run(["systemctl", "reset-failed", unit])
+        return "; ".join(filter(None, troubles))
+
+    return Thing(f"unit {unit}", there, remove)
+
+
 def _paths(places: Places) -> t.Iterator[Thing]:
     access = places.at(places.access_file)
     yield Thing(
@@ -178,10 +198,7 @@ def _paths(places: Places) -> t.Iterator[Thing]:
         lambda: ROLE in (fsio.read(access) or b"").partition(b"\n")[0].decode("utf-8", "replace"),
         lambda: _drop(access),
     )
-    units = [str(path.relative_to(places.root)) for unit in UNITS
-             for path in places.at("/etc/systemd/system").glob(f"*.wants/{unit}")]  # fmt: skip
-    ours = [*SNIPPETS, *units, "etc/qingagent", places.rundir, places.statedir]
-    for path in ours:
+    for path in (*SNIPPETS, "etc/qingagent", places.rundir, places.statedir):
         place = places.at(path)
         yield Thing(f"/{path.lstrip('/')}", partial(_lies, place), partial(_drop, place))
 
