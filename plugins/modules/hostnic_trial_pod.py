@@ -26,7 +26,7 @@ attributes:
   idempotent:
     support: full
 requirements:
-  - C(ip) on the node, and C(ping) for O(peers).
+  - C(ip) on the node.
 options:
   state:
     description: Whether there is such a pod.
@@ -119,7 +119,9 @@ def use(module: AnsibleModule) -> dict[str, t.Any]:
     if not present:
         pod.end()
         return result
-    return {**result, **pod.start(), "round_trips": pod.ping(wanted["peers"], wanted["count"])}
+    started = pod.start()
+    trips = pod.ping(wanted["peers"], wanted["count"]) if wanted["peers"] else {}
+    return {**result, **started, "round_trips": {address: trip and round(trip, 3) for address, trip in trips.items()}}
 
 
 def main() -> None:

@@ -211,7 +211,7 @@ def test_absent_takes_units_along_where_the_active_version_is_lost(node: Node) -
     (node.places.root / "current").unlink()
     (node.places.root / "current").symlink_to("nowhere")
     node.installer().absent()
-    assert [path for path in node.places.unit_dir.iterdir()] == []
+    assert list(node.places.unit_dir.iterdir()) == []
     assert not node.places.root.exists()
 
 

@@ -4,13 +4,11 @@
 from __future__ import annotations
 
 import json
-import re
 import typing as t
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from ..hostnic.errors import HostnicError, InvalidConfig, LinkFailed
-from .command import NOT_RUN
+from ..hostnic.errors import InvalidConfig, LinkFailed
+from . import echo
 
 # As `command.run`.
 Runner = t.Callable[..., "tuple[int, str, str]"]
@@ -18,9 +16,6 @@ Runner = t.Callable[..., "tuple[int, str, str]"]
 PLUGIN: t.Final = "qingcni"
 IFNAME: t.Final = "eth0"
 NAMED: t.Final = Path("/run/netns")
-_AT_ONCE: t.Final = 32
-_NOT_EXECUTED: t.Final = 255  # says ip
-_AVERAGE: t.Final = re.compile(r"min/avg/max(?:/mdev)? = [\d.]+/([\d.]+)/")
 
 
 def configuration(path: Path) -> dict[str, t.Any]:
@@ -28,7 +23,7 @@ def configuration(path: Path) -> dict[str, t.Any]:
     try:
         whole = json.loads(path.read_text(encoding="utf-8"))
         plugins = [plugin for plugin in whole.get("plugins", [whole]) if plugin["type"] == PLUGIN]
-    except (OSError, ValueError, LookupError, AttributeError) as error:
+    except (OSError, ValueError, LookupError, AttributeError, TypeError) as error:
         raise InvalidConfig(f"{path} is no CNI configuration: {error}; run site.yml") from error
     if not plugins:
         raise InvalidConfig(f"{path} is no CNI configuration with {PLUGIN} in it: run site.yml")
@@ -64,17 +59,8 @@ class TrialPod:
             self._must(["ip", "netns", "delete", self._name])
 
     def ping(self, addresses: t.Sequence[str], count: int) -> dict[str, t.Optional[float]]:
-        """Address ► round trip in ms on average, None where no answer came."""
-        with ThreadPoolExecutor(_AT_ONCE) as pool:
-            return dict(zip(addresses, pool.map(lambda address: self._ping(address, count), addresses)))
-
-    def _ping(self, address: str, count: int) -> t.Optional[float]:
-        words = ["ping", "-q", "-n", "-c", str(count), "-i", "0.2", "-W", "2", address]
-        status, said, trouble = self._run(["ip", "netns", "exec", self._name, *words])
-        if status in (NOT_RUN, _NOT_EXECUTED):
-            raise HostnicError(f"ping does not run on this node: {trouble.strip() or said.strip()}")
-        average = _AVERAGE.search(said)
-        return float(average.group(1)) if average else None
+        """Address ► round trip in ms on average, None where no answer came. Raises `LinkFailed`."""
+        return echo.round_trips(str(NAMED / self._name), addresses, count)
 
     def _cni(self, verb: str) -> dict[str, t.Any]:
         environment = {
