@@ -12,7 +12,7 @@ import typing as t
 from hypothesis import strategies as st
 
 from hostnic import operate
-from hostnic.errors import Busy, InvalidConfig
+from hostnic.errors import Busy, InvalidConfig, LinkFailed
 from tests.model import others
 from tests.model.agent import CLOUD, KERNEL
 from tests.model.cloudside import NARROW, WIDE
@@ -237,6 +237,13 @@ class Doings:
     @operation("orders", 2, up=True, check=st.booleans())
     def drain(self, check: bool) -> None:
         operate.drain(self.world.engine, check)
+
+    @operation("orders", fault=True, up=True)
+    def pods_are_evicted(self) -> None:
+        for pod in self.world.pods.values():
+            pod.robbed = True
+        with contextlib.suppress(LinkFailed):  # the kernel does not let go of one
+            operate.drain(self.world.engine, evict=True)
 
     @operation("orders", 3, up=True)
     def resume(self) -> None:

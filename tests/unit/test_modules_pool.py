@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import sys
 import threading
 import typing as t
 from pathlib import Path
@@ -16,6 +18,7 @@ from hostnic.agent.systemd import boot_id
 from hostnic.states import State
 from hostnic.store.sqlite import SqliteStore
 from tests.lab.wait import until
+from tests.support.ansible import CLONE, ansible
 from tests.support.node import INSTANCE, Node
 from tests.support.tasks import Task, results
 
@@ -63,21 +66,6 @@ def agent(tmp_path: Path) -> t.Iterator[Agent]:
         yield agent
 
 
-ORDERS: t.Final[t.Sequence[dict[str, t.Any]]] = (
-    {"state": "warmed", "size": 9},
-    {"state": "trimmed"},
-    {"state": "drained"},
-    {"state": "resumed"},
-)
-WRONG: t.Final[t.Mapping[str, dict[str, t.Any]]] = {
-    "state is warmed but all of the following are missing: size": {"state": "warmed"},
-    "size -1 is no number of NICs: say 0 or more": {"state": "warmed", "size": -1},
-    "size 60 is more than the 59 free NICs that this node may have: of 60 NICs pods use 1, 0 are kept for workloads, "
-    "0 are broken": {"state": "warmed", "size": 60},
-    "value of state must be one of: warmed, trimmed, drained, resumed, absent, got: gone": {"state": "gone"},
-}
-
-
 def quartet(arguments: dict[str, t.Any]) -> list[tuple[dict[str, t.Any], bool]]:
     """Check, apply, again, and check once more."""
     return [(arguments, True), (arguments, False), (arguments, False), (arguments, True)]
@@ -95,32 +83,32 @@ def applied(said: t.Sequence[dict[str, t.Any]]) -> dict[str, t.Any]:
     return done
 
 
-def test_check_apply_and_again(agent: Agent) -> None:
+def test_the_integration_targets_with_an_agent(agent: Agent) -> None:
+    """Check, apply, again and assert for each order, beside a pod."""
     nic = agent.node.add("web", 1)
     agent.node.engine.wake.set()
     until(lambda: len(agent.node.engine.table.nics(State.READY)) == 3, 20, "the pool's usual size")
-    said = agent.run(*(one for order in ORDERS for one in quartet(order)))
-    warmed, trimmed, drained, resumed = (applied(said[n : n + 4]) for n in range(0, 16, 4))
-    assert warmed["diff"]["after"].endswith("new in vxnet-pods001: 6\n")
-    assert warmed["plan"]["actions"][-1]["count"] == 6
-    assert trimmed["diff"]["after"].count("free") == 3
-    assert [(one["nic_id"], one["why"]) for one in drained["left"]] == [(nic.nic_id, "used by net/web/eth0")]
-    assert drained["diff"]["after"] == f"{nic.nic_id} vxnet-pods001 {nic.private_ip} pod\n"
-    assert resumed["diff"]["after"].endswith("new in vxnet-pods001: 3\n")
+    targets = [str(CLONE / "tests/integration/targets" / name) for name in ("hostnic_pool", "hostnic_pool_info")]
+    book = agent.directory / "targets.yml"
+    book.write_text(json.dumps([{"hosts": "localhost", "gather_facts": False, "roles": targets}]))
+    given = {"qingagent_socket": str(agent.socket), "ansible_python_interpreter": sys.executable}
+    ansible("ansible-playbook", "-i", "localhost,", "-c", "local", "-e", json.dumps(given), str(book))
+    assert agent.node.states() == {State.READY: 3, State.IN_USE: 1}
     assert len(agent.node.in_cloud()) == 4
 
-    told, *wrong = results(
+    told, foreseen = results(
         agent.directory,
         [
             Task(INFO, {"socket": str(agent.socket)}),
-            *(Task(POOL, {"socket": str(agent.socket), **arguments}) for arguments in WRONG.values()),
+            Task(POOL, {"socket": str(agent.socket), "state": "drained"}, True),
         ],
     )
     assert (told["changed"], told["via"]) == (False, "agent")
     assert {one["nic_id"] for one in told["nics"]} == set(agent.node.in_cloud())
     assert [lease["nic_id"] for lease in told["leases"]] == [nic.nic_id]
     assert (told["plan"]["used"], told["plan"]["trouble"], told["plan"]["draining"]) == (1, None, False)
-    assert [one["msg"] for one in wrong] == list(WRONG)
+    assert foreseen["diff"]["after"] == f"{nic.nic_id} vxnet-pods001 {nic.private_ip} pod\n"
+    assert [(one["nic_id"], one["why"]) for one in foreseen["left"]] == [(nic.nic_id, "used by net/web/eth0")]
 
 
 def test_nothing_of_a_node_is_left_once_no_pod_needs_it(agent: Agent) -> None:

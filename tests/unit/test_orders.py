@@ -16,6 +16,8 @@ from hostnic import operate, wire
 from hostnic.agent import cli, questions
 from hostnic.agent.server import Server, listen_at
 from hostnic.cni import spec
+from hostnic.cni.netconf import NetConf
+from hostnic.cni.verbs import Verbs
 from hostnic.config import Settings
 from hostnic.errors import Busy, HostnicError, InvalidConfig, NotFound
 from hostnic.model import GATEWAY, POOL, LeaseKey, Nic, Waiter
@@ -250,6 +252,10 @@ def test_no_pod_starts_on_a_drained_node(node: Node) -> None:
     assert node.pool.unable().message == refused.value.message
     with pytest.raises(Busy, match="drained"):
         operate.warm(node.engine, 9)
+    verbs = Verbs(node.pool, node.kernel, node.clock.now)
+    with pytest.raises(spec.CniError, match="drained") as unavailable:
+        verbs.status(NetConf())
+    assert unavailable.value.code == 50
     operate.resume(node.engine)
     node.run(30)
     assert node.pool.unable() is None

@@ -267,6 +267,7 @@ def _why(nic: Row, lease: t.Optional[Row]) -> str:
     usual = {
         "READY": "ready for a pod",
         "QUARANTINE": "rests, since a pod has just released it",
+        "BROKEN": "its link has yet to be found",
         "HELD": f"kept for {nic['workload']}",
         **dict.fromkeys(_LEAVING, "on its way out"),
     }
