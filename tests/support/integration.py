@@ -21,9 +21,10 @@ QUICK: t.Final = {"job_pending_seconds": 0.05, "job_working_seconds": 0.2}
 
 
 @contextlib.contextmanager
-def cloud(**settings: t.Any) -> t.Iterator[Emulator]:
-    """With nothing in it but a key."""
-    world = {"zone": ZONE, "access_keys": [{"access_key_id": KEY, "secret_access_key": SECRET, "owner": "usr-1"}]}
+def cloud(world: t.Optional[t.Mapping[str, t.Any]] = None, **settings: t.Any) -> t.Iterator[Emulator]:
+    """With a key, and what `world` has besides."""
+    key = {"access_key_id": KEY, "secret_access_key": SECRET, "owner": "usr-1"}
+    world = {"zone": ZONE, "access_keys": [key], **(world or {})}
     with Emulator(Settings().changed({**QUICK, **settings}), world=world) as emulator:
         yield emulator
 
@@ -40,21 +41,36 @@ def variables(emulator: Emulator) -> dict[str, str]:
 
 
 class Runner:
-    """Ansible on this machine, with files of its own below a directory. `collections`: instead of the clone."""
+    """Ansible on this machine, with files of its own below a directory.
 
-    def __init__(self, directory: Path, emulator: Emulator, collections: t.Optional[Path] = None) -> None:
+    `collections`: instead of the clone; `within`: a command that runs a command, such as `unshare --mount`.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        emulator: Emulator,
+        collections: t.Optional[Path] = None,
+        within: t.Sequence[str] = (),
+    ) -> None:
         self._directory = directory
+        self._within = within
         self._emulator = emulator
         self._collections = collections
+        self.environment: dict[str, str] = {}
         self.said = ""
 
     def module(self, name: str, *words: str, access: bool = True, **options: t.Any) -> dict[str, t.Any]:
         """What the module answers, whether it succeeds or not."""
         given = {**self.access(), **options} if access else options
-        arguments = ["localhost", "-m", name, "-a", json.dumps(given), "--tree", str(self._directory / "told"), *words]
-        self._run("ansible", *arguments)
-        answer: dict[str, t.Any] = json.loads((self._directory / "told" / "localhost").read_text(encoding="utf-8"))
-        return answer
+        arguments = ["localhost", "-m", name, "--tree", str(self._directory / "told"), *words]
+        if given:
+            arguments += ["-a", json.dumps(given)]
+        told = self._directory / "told" / "localhost"
+        told.unlink(missing_ok=True)
+        status = self._run("ansible", *arguments)
+        assert told.exists(), self.said
+        return {**json.loads(told.read_text(encoding="utf-8")), "failed": status != 0}
 
     def target(self, name: str) -> str:
         """Run an integration target; raises `AssertionError` with the output where a task fails."""
@@ -77,6 +93,7 @@ class Runner:
         environment = {
             key: value for key, value in os.environ.items() if not key.startswith(("ANSIBLE_", "QINGCLOUD_"))
         }
+        environment.update(self.environment)
         environment.update(ANSIBLE_LOCALHOST_WARNING="False", ANSIBLE_INVENTORY_UNPARSED_WARNING="False")
         environment.update(
             ANSIBLE_LOCAL_TEMP=str(self._directory / "tmp"), ANSIBLE_REMOTE_TEMP=str(self._directory / "remote")
@@ -84,9 +101,11 @@ class Runner:
         if self._collections is None:
             environment["ANSIBLE_CONFIG"] = str(CLONE / "ansible.cfg")
         else:
-            environment.update(ANSIBLE_CONFIG="/dev/null", ANSIBLE_COLLECTIONS_PATH=str(self._collections))
+            (self._directory / "ansible.cfg").write_text("[defaults]\n", encoding="utf-8")
+            environment["ANSIBLE_CONFIG"] = str(self._directory / "ansible.cfg")
+            environment["ANSIBLE_COLLECTIONS_PATH"] = str(self._collections)
         done = subprocess.run(
-            [str(Path(sys.executable).with_name(program)), *words],
+            [*self._within, str(Path(sys.executable).with_name(program)), *words],
             cwd=CLONE if self._collections is None else self._directory,
             env=environment,
             capture_output=True,

@@ -22,6 +22,7 @@ RANKS = {
     "errors": 0,
     "wire": 1,
     "states": 1,
+    "configuration": 1,
     "config": 2,
     "model": 2,
     "demand": 3,
@@ -58,7 +59,7 @@ RANKS = {
 # What they implement lies in `ports`: they know nothing above it, and only the agent knows them.
 ADAPTERS = ("cloud", "net", "store")
 # Third-party package ► where in the package it may be imported.
-THIRD_PARTY = {"yaml": ("config", "cloud"), "qingcloud": ("cloud",), "pyroute2": ("net",)}
+THIRD_PARTY = {"yaml": ("configuration", "cloud"), "qingcloud": ("cloud",), "pyroute2": ("net",)}
 QINGCNI_MODULES = {"_json", "_socket", "posix", "select", "sys", "time"}
 
 _OTHERS = {"_json", "_socket", "posix"}  # of the standard library, though not in its public list on every version

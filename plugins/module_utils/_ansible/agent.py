@@ -13,6 +13,7 @@ from ..hostnic.errors import Denied, HostnicError, Unreachable
 
 SOCKET: t.Final = "/run/qingagent/qingagent.sock"
 PARKING: t.Final = Path("/run/netns/qingagent")
+PATIENCE = 10.0  # s until an agent that says nothing counts as one that hangs
 _NOBODY: t.Final = (errno.ENOENT, errno.ECONNREFUSED)
 
 
@@ -23,7 +24,7 @@ class Agent:
         self._socket = socket
 
     def ask(self, op: str, **params: t.Any) -> t.Any:
-        return wire.ask(self._socket, op, params)
+        return wire.ask(self._socket, op, params, PATIENCE)
 
     def pool(self) -> dict[str, dict[str, t.Any]]:
         """NIC id ► its record, as of `model.Nic`."""

@@ -3,6 +3,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
+import time
 import typing as t
 from dataclasses import dataclass, replace
 
@@ -16,6 +19,7 @@ from . import agent as agents
 from .host import Host
 from .nic_facts import facts, picture
 from .pooled import Pooled
+from .turns import turn
 
 Options = t.Mapping[str, t.Any]
 
@@ -29,18 +33,29 @@ class Place:
     agent: t.Optional[agents.Agent] = None
 
 
-def manage(options: Options, cloud: Cloud, check: bool, host: t.Optional[Host] = None) -> dict[str, t.Any]:
+def manage(
+    options: Options,
+    cloud: Cloud,
+    check: bool,
+    host: t.Optional[Host] = None,
+    clock: t.Callable[[], float] = time.monotonic,
+    sleep: t.Callable[[float], object] = time.sleep,
+) -> dict[str, t.Any]:
     """The module's result. Raises `HostnicError`."""
     host = host or Host()
+    waiting: dict[str, t.Any] = {"wait": options["wait"], "timeout": options["wait_timeout"], "clock": clock}
+    waiting["sleep"] = sleep
     check_options(options)
     place = find_place(options, cloud, host)
     wanted = wanted_of(options, place.instance_id)
     if place.agent is not None:
-        pooled = Pooled(place.agent, wanted, options["wait"], options["wait_timeout"])
+        pooled = Pooled(place.agent, wanted, **waiting)
         ids = pooled.concerned()
         if ids is not None:
             return pooled.carry_out(ids, check)
-    return _through_the_cloud(options, cloud, check, host, place, wanted)
+    uses = functools.partial(_uses, host=host, place=place, gatewayns=options["gatewayns"])
+    with contextlib.nullcontext() if check else turn(wanted.name or "nics", options["wait_timeout"], clock, sleep):
+        return _through_the_cloud(options, Worker(cloud, wanted, **waiting), check, place, wanted, uses)
 
 
 def check_options(options: Options) -> None:
@@ -99,12 +114,16 @@ def wanted_of(options: Options, instance_id: str) -> Wanted:
 
 
 def _through_the_cloud(
-    options: Options, cloud: Cloud, check: bool, host: Host, place: Place, wanted: Wanted
+    options: Options,
+    worker: Worker,
+    check: bool,
+    place: Place,
+    wanted: Wanted,
+    uses: t.Callable[[t.Sequence[CloudNic]], t.Mapping[str, Use]],
 ) -> dict[str, t.Any]:
-    worker = Worker(cloud, wanted, wait=options["wait"], timeout=options["wait_timeout"])
     before = worker.look()
-    uses = _uses(before, host, place, options["gatewayns"])
-    decided = plan(wanted, [Seen(nic, uses[nic.nic_id]) for nic in before], options["gatewayns"])
+    used = uses(before)
+    decided = plan(wanted, [Seen(nic, used[nic.nic_id]) for nic in before], options["gatewayns"])
     worker.check_room(decided)
     after = foresee(before, decided, wanted)
     made = worker.carry_out(decided) if decided.changes and not check else []

@@ -7,7 +7,7 @@ import time
 import typing as t
 
 from ..hostnic import strays
-from ..hostnic.config import values
+from ..hostnic.configuration import values
 from ..hostnic.ports import Cloud
 from .nic_facts import facts, picture
 

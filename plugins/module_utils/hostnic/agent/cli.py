@@ -34,7 +34,7 @@ def main(argv: t.Optional[t.Sequence[str]] = None) -> int:
     try:
         return int(arguments.run(arguments) or 0)
     except HostnicError as error:
-        print(f"qingagent: {error.message}", file=sys.stderr)
+        sys.stderr.write(f"qingagent: {error.message}\n")
         return 1
 
 
@@ -98,10 +98,12 @@ def _parking(arguments: argparse.Namespace) -> None:
 
 def _version(_: argparse.Namespace) -> None:
     told = about.package()
-    print(f"qingagent {told['version'] or 'not installed'} {told['digest']}".rstrip())
+    text = f"qingagent {told['version'] or 'not installed'} {told['digest']}".rstrip()
+    sys.stdout.write(f"{text}\n")
 
 
 def _ask(arguments: argparse.Namespace) -> None:
     parameter, _ = questions.PARAMETERS.get(arguments.question, ("", str))
     params = {parameter: arguments.parameter} if parameter else {}
-    print(json.dumps(wire.ask(arguments.socket, arguments.question, params), indent=2))
+    answer = json.dumps(wire.ask(arguments.socket, arguments.question, params), indent=2)
+    sys.stdout.write(f"{answer}\n")
