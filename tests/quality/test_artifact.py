@@ -19,7 +19,9 @@ from tests.quality.venvs import CLONE
 from tests.support import integration
 
 TARGETS = sorted(path.name for path in (CLONE / "tests/integration/targets").iterdir())
-MODULES = sorted(path.stem for path in (CLONE / "plugins/modules").glob("*.py"))
+MODULES = {path.stem for path in (CLONE / "plugins/modules").glob("*.py")}
+# Modules that are parts of a role, which the tests of roles run on real nodes.
+PARTS_OF_ROLES = {"hostnic_files"}
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +51,7 @@ def test_it_holds_what_is_committed_but_for_what_a_clone_alone_can_use(installed
 
 
 def test_every_module_has_a_target() -> None:
-    assert MODULES == TARGETS
+    assert set(TARGETS) >= MODULES - PARTS_OF_ROLES
 
 
 @pytest.mark.parametrize("target", TARGETS)

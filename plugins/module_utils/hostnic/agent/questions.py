@@ -35,14 +35,14 @@ PARAMETERS: t.Final[t.Mapping[str, tuple[str, t.Callable[[str], t.Any]]]] = {
 def handlers(engine: Engine) -> dict[str, Handler]:
     """One for each of `QUESTIONS`, and `give_back` for modules; every answer is a JSON document."""
     answers: dict[str, t.Callable[[Params], t.Any]] = {
-        "ping": lambda _: {"answers": True},
+        "ping": lambda __: {"answers": True},
         **operate.answers(engine),
     }
     return {op: _handler(answer) for op, answer in answers.items()}
 
 
 def _handler(answer: t.Callable[[Params], t.Any]) -> Handler:
-    def handle(request: Request, _: t.Optional[int], __: t.Callable[[], bool]) -> Answer:
+    def handle(request: Request, _netns: t.Optional[int], _cancelled: t.Callable[[], bool]) -> Answer:
         return Answer(request.request_id, 0, json.dumps(answer(request.params)))
 
     return handle
