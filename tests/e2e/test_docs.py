@@ -1,0 +1,42 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Every block of every page that does not say otherwise does what it says: page by page, from top to bottom."""
+
+from __future__ import annotations
+
+import typing as t
+from pathlib import Path
+
+import pytest
+
+from tests.docs import listing, pages
+from tests.docs.session import Session, make_clone
+from tests.e2e.cluster import Cluster
+
+EXECUTED = [path for path in pages.paths() if any(not block.reason for block in pages.read(path))]
+
+
+@pytest.fixture(scope="module")
+def reader(cluster: Cluster) -> t.Iterator[Cluster]:
+    """The cluster, which is afterwards rolled out again as other tests expect it."""
+    yield cluster
+    cluster.play("site")
+
+
+@pytest.fixture(scope="module")
+def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_clone(tmp_path_factory.mktemp("clone"))
+
+
+@pytest.mark.parametrize("path", EXECUTED)
+def test_page(reader: Cluster, clone: Path, path: str, tmp_path: Path) -> None:
+    session = Session(reader.lab, clone, tmp_path)
+    try:
+        for block in pages.read(path):
+            if not block.reason:
+                session.execute(block)
+    finally:
+        session.close()
+
+
+def test_blocks_are_counted() -> None:
+    print(listing.summary())
