@@ -55,6 +55,16 @@ def variables() -> dict[str, t.Any]:
     return found
 
 
+def facts() -> set[str]:
+    """Names that the roles set for others to use."""
+    found: set[str] = set()
+    for role in ROLES:
+        for path in (CLONE / "roles" / role / "tasks").glob("*.yml"):
+            for task in tasks(yaml.safe_load(path.read_text(encoding="utf-8"))):
+                found.update(task.get("ansible.builtin.set_fact", {}))
+    return found
+
+
 def set_variables(document: t.Any) -> t.Iterator[tuple[str, t.Any]]:
     """Every variable with a role's name, wherever it stands in an inventory, a play or a file of variables."""
     if isinstance(document, dict):

@@ -108,6 +108,14 @@ def test_files_are_used_by_a_command_below(path: str) -> None:
 
 
 @pytest.mark.parametrize("path", PAGES)
+def test_what_is_executed_on_nodes_belongs_there(path: str) -> None:
+    """A sentence that happens to say "on every node" above a block for the control host is found here."""
+    for block in pages.read(path):
+        if block.where != "control":
+            assert not re.search(r"^(\$ )?(ansible|make|kubectl|python -m tests)\b", block.text, re.MULTILINE), block.place
+
+
+@pytest.mark.parametrize("path", PAGES)
 def test_pictures_hide_no_commands(path: str) -> None:
     pictures = re.findall(r"^```(?:text|mermaid)\n(.*?)^```", (CLONE / path).read_text(), re.DOTALL | re.MULTILINE)
     ours = re.compile(r"\s*(\$|sudo|ansible[a-z-]*|make|qingagent|kubectl) ")
@@ -168,7 +176,7 @@ TAGS = re.compile(r"_(preflight|install|configure|run)$")
 
 @pytest.mark.parametrize("path", PAGES)
 def test_variables_exist(path: str) -> None:
-    known = set(examples.variables())
+    known = examples.variables().keys() | examples.facts()
     for place, text in named(path):
         for name in re.findall(r"(?<![\w<-])(?:qingagent|qingcni)_[a-z0-9_]*[a-z0-9]", text):
             assert name in known or TAGS.search(name), f"{place}: the roles have no variable {name}"
