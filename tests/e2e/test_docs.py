@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Every block of every page that does not say otherwise does what it says: page by page, from top to bottom."""
+"""Every block of every page that does not say otherwise does what it says: page by page, from top to bottom.
+
+`docs/executed.md` counts blocks and lists those that are not executed, with the reason.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.docs import listing, pages
+from tests.docs import pages
 from tests.docs.session import Session, make_clone
 from tests.e2e.cluster import Cluster
 
@@ -36,7 +39,3 @@ def test_page(reader: Cluster, clone: Path, path: str, tmp_path: Path) -> None:
                 session.execute(block)
     finally:
         session.close()
-
-
-def test_blocks_are_counted() -> None:
-    print(listing.summary())

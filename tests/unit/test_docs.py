@@ -255,6 +255,7 @@ def test_what_options_do_not_allow_is_noticed() -> None:
 
 
 def test_the_list_of_what_is_executed_is_current() -> None:
+    print(listing.summary())
     drawn = (CLONE / "docs/executed.md").read_text(encoding="utf-8")
     assert drawn == listing.page(), "python -m tests.docs executed >docs/executed.md"
 
