@@ -13,7 +13,7 @@ from tests.docs.pages import CLONE
 
 ROLES: t.Final = ("qingagent", "qingcni")
 # Ansible's semantic markup ► Markdown.
-_CODE = re.compile(r"\b[CVOEP]\(([^()]*)\)")
+_CODE = re.compile(r"\b([CVOEP])\(([^()]*)\)")
 
 
 def page() -> str:
@@ -55,7 +55,10 @@ def _meaning(option: t.Mapping[str, t.Any]) -> str:
 
 def _code(found: re.Match[str]) -> str:
     """`O(collection.name.role#role:main:option)` and `P(name#role)` are cut to the name."""
-    return f"`{found[1].split(':')[-1].partition('#')[0]}`"
+    kind, text = found.groups()
+    if kind in "OP":
+        text = text.rpartition(":")[2].partition("#")[0]
+    return f"`{text}`"
 
 
 def _default(value: t.Any) -> str:
