@@ -37,12 +37,13 @@ def _rows(role: str) -> t.Iterator[str]:
     spec = _load(role, "meta/argument_specs.yml")["argument_specs"]["main"]["options"]
     defaults = _load(role, "defaults/main.yml")
     for name, option in spec.items():
-        yield f"| `{name}` | {_default(defaults.get(name))} | {_meaning(option)} |"
+        yield f"| `{name}` | {_default(defaults.get(name))} | {meaning(option)} |"
         for inner, detail in option.get("options", {}).items():
-            yield f"| &nbsp;&nbsp;`{inner}` of each | | {_meaning(detail)} |"
+            yield f"| &nbsp;&nbsp;`{inner}` of each | | {meaning(detail)} |"
 
 
-def _meaning(option: t.Mapping[str, t.Any]) -> str:
+def meaning(option: t.Mapping[str, t.Any]) -> str:
+    """Its description in Markdown, with what may be chosen."""
     told = option["description"]
     text = " ".join(told) if isinstance(told, list) else str(told)
     choices = [str(choice) for choice in option.get("choices", ()) if choice != ""]

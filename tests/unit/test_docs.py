@@ -263,3 +263,11 @@ def test_the_list_of_what_is_executed_is_current() -> None:
 def test_the_page_of_variables_is_current() -> None:
     drawn = (CLONE / "docs/guides/variables.md").read_text(encoding="utf-8")
     assert drawn == variables.page(), "python -m tests.docs variables >docs/guides/variables.md"
+
+
+def test_names_are_cut_short_and_values_are_not() -> None:
+    told = "See O(qingcloud.cni.qingagent#role:main:zone) of P(qingcloud.cni.qingagent#role), such as V(http://a:80/)."
+    option = {"description": told, "choices": ["", "a", "b"]}
+    assert variables.meaning(option) == (
+        "See `zone` of `qingcloud.cni.qingagent`, such as `http://a:80/`. One of `a`, `b`."
+    )
