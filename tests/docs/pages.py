@@ -122,19 +122,31 @@ def _above(tokens: t.Sequence[Token]) -> str:
 def spans(path: str) -> list[tuple[int, str]]:
     """Every piece of code within a sentence or a table, with the line that its paragraph begins in."""
     found = []
-    for token in MarkdownIt().enable("table").parse((CLONE / path).read_text(encoding="utf-8")):
+    for token in _tokens(path):
         for child in token.children or ():
             if child.type == "code_inline":
                 found.append((_line(token), child.content))
     return found
 
 
-def links(path: str) -> list[str]:
-    """Targets within the repository, without what follows #."""
+def links(path: str) -> list[tuple[str, str]]:
+    """Within the repository: file, empty for the page itself, and heading, empty for none."""
     found = []
-    for token in MarkdownIt().enable("table").parse((CLONE / path).read_text(encoding="utf-8")):
+    for token in _tokens(path):
         for child in token.children or ():
             target = str(child.attrs.get("href") or child.attrs.get("src") or "")
-            if target and "://" not in target and not target.startswith(("#", "mailto:")):
-                found.append(target.partition("#")[0])
+            if target and "://" not in target and not target.startswith("mailto:"):
+                file, _, heading = target.partition("#")
+                found.append((file, heading))
     return found
+
+
+def headings(path: str) -> set[str]:
+    """As links name them: in lower case, with - for blanks and without punctuation."""
+    tokens = _tokens(path)
+    titles = [after.content for token, after in zip(tokens, tokens[1:]) if token.type == "heading_open"]
+    return {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+def _tokens(path: str) -> list[Token]:
+    return MarkdownIt().enable("table").parse((CLONE / path).read_text(encoding="utf-8"))

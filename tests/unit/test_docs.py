@@ -124,8 +124,11 @@ def test_pictures_hide_no_commands(path: str) -> None:
 
 @pytest.mark.parametrize("path", PAGES)
 def test_links_lead_somewhere(path: str) -> None:
-    broken = [target for target in pages.links(path) if not (CLONE / path).parent.joinpath(target).exists()]
-    assert broken == []
+    for file, heading in pages.links(path):
+        target = (CLONE / path).parent.joinpath(file).resolve() if file else CLONE / path
+        assert target.exists(), file
+        if heading:
+            assert heading in pages.headings(str(target.relative_to(CLONE))), f"{file}#{heading}"
 
 
 @lru_cache(maxsize=1)
