@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # As root on a Debian machine: `make lab` and `make test` do all their own set-up.
 .POSIX:
-.PHONY: help setup lab lab-down test model soak lint
+.PHONY: help setup lab lab-down test model soak lint pythons docs changelog
 
 python = .venv/bin/python
 
@@ -26,5 +26,14 @@ model: setup ## The pool against 100,000 random operations, then against planted
 soak: setup ## What takes longer: the lab up and down ten times, and killed at random moments
 	@$(python) -m tests.lab.soak
 
-lint: setup ## Style and types
-	@$(python) -m ruff check . && $(python) -m ruff format --check . && $(python) -m mypy
+lint: setup ## Style, types, and what the tools for collections say of the artifact (CHECKS=)
+	@$(python) -m tests.quality $(CHECKS)
+
+pythons: setup ## Unit tests under each of nodes' interpreters that is on this machine
+	@$(python) -m tests.quality pythons
+
+docs: setup ## The documentation as a site, in .cache/quality/site
+	@$(python) -m tests.quality docs docs-site
+
+changelog: setup ## CHANGELOG.rst from changelogs/fragments, for the version in galaxy.yml
+	@$(python) -m tests.quality.release

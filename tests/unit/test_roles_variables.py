@@ -14,7 +14,8 @@ import yaml
 
 from plugins.module_utils._ansible import preflight
 from plugins.module_utils.hostnic import config
-from plugins.module_utils.hostnic.config import Settings, values
+from plugins.module_utils.hostnic.config import Settings
+from plugins.module_utils.hostnic.configuration import values
 from tests.support.ansible import CLONE, ansible
 
 ROLES = ("qingagent", "qingcni")
