@@ -131,6 +131,12 @@ def test_links_lead_somewhere(path: str) -> None:
             assert heading in pages.headings(str(target.relative_to(CLONE))), f"{file}#{heading}"
 
 
+def test_pages_of_the_documentation_site_leave_commands_to_the_guides() -> None:
+    """They are in another language than the pages whose blocks are executed."""
+    written = [path.read_text(encoding="utf-8") for path in (CLONE / "docs/docsite").rglob("*.rst")]
+    assert written and not any("code-block" in text or "::\n\n " in text for text in written)
+
+
 @lru_cache(maxsize=1)
 def commands() -> frozenset[str]:
     """Those of `qingagent`."""
