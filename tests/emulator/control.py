@@ -54,6 +54,7 @@ class Control:
             ("GET", "jobs"): lambda rest, body: self.state()["jobs"],
             ("POST", "instances"): self._instances,
             ("POST", "access_keys"): lambda rest, body: self._add("access_keys", body),
+            ("DELETE", "access_keys"): lambda rest, body: self._revoke(rest[0] if rest else ""),
             ("POST", "routers"): lambda rest, body: self._add("routers", body),
             ("POST", "vxnets"): lambda rest, body: self._add("vxnets", body),
         }
@@ -149,6 +150,12 @@ class Control:
 
     def _add(self, kind: str, body: _Body) -> dict[str, str]:
         return {"added": _ADD[kind](self._cloud, body)}
+
+    def _revoke(self, access_key_id: str) -> dict[str, str]:
+        with self._cloud.lock:
+            if self._cloud.access_keys.pop(access_key_id, None) is None:
+                raise EmulatorError(f"there is no access key {access_key_id!r}")
+        return {"revoked": access_key_id}
 
     def _set_role(self, body: _Body) -> dict[str, t.Any]:
         lifetime = float(body.get("lifetime", 3600))

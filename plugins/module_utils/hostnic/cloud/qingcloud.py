@@ -10,7 +10,7 @@ from dataclasses import replace
 from ..errors import HostnicError, Unreachable
 from ..model import CloudNic, Instance, Vxnet
 from . import items
-from .connection import Connection
+from .connection import Calls
 from .paging import Pager, Query, Row
 from .replies import with_message
 from .retry import Patience
@@ -64,7 +64,7 @@ _ZONES: t.Final = Query("DescribeZones", "zone_set", _status("zone_id"))
 class QingCloud:
     """See `ports.Cloud`. Reads are repeated as `patience` says, writes are sent once. Safe for several threads."""
 
-    def __init__(self, connection: Connection, patience: t.Optional[Patience] = None) -> None:
+    def __init__(self, connection: Calls, patience: t.Optional[Patience] = None) -> None:
         self._connection = connection
         self._patience = patience or Patience()
         self._pager = Pager(connection, self._patience)
