@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import textwrap
 import typing as t
 
 from tests.docs import pages
@@ -52,7 +53,7 @@ def page() -> str:
 
 def _first(block: Block) -> str:
     line = block.text.splitlines()[0].partition("  #")[0].strip()
-    return (line if len(line) <= 60 else line[:59] + "…").replace("|", "\\|")
+    return textwrap.shorten(line, 60, placeholder=" …").replace("|", "\\|")
 
 
 def _link(path: str) -> str:

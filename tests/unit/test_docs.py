@@ -177,7 +177,8 @@ def test_commands_and_names_exist(path: str) -> None:
             for name in re.findall(pattern, text):
                 assert name in names, f"{place}: there is no {name}"
         for name in re.findall(r"^(?:playbooks|roles|plugins|files|tests|docs)/[\w./-]+$", text):
-            assert (CLONE / name).exists(), f"{place}: there is no {name}"
+            there = (CLONE / name).exists() or (CLONE / f"{name}.template").exists()
+            assert there, f"{place}: there is no {name}"
 
 
 TAGS = re.compile(r"_(preflight|install|configure|run)$")
