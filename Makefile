@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # As root on a Debian machine: `make lab` and `make test` do all their own set-up.
 .POSIX:
-.PHONY: help setup lab lab-down test model soak bench lint
+.PHONY: help setup lab lab-down test model soak bench lint pythons docs changelog
 
 python = .venv/bin/python
 
@@ -29,5 +29,14 @@ soak: setup ## What takes longer: the lab up and down ten times, and killed at r
 bench: setup ## What a repeated roll-out over 20 names costs, beside as many pings, in the lab that runs (PAIRS=)
 	@$(python) -m tests.bench.site_cost --pairs $${PAIRS:-5}
 
-lint: setup ## Style and types
-	@$(python) -m ruff check . && $(python) -m ruff format --check . && $(python) -m mypy
+lint: setup ## Style, types, and what the tools for collections say of the artifact (CHECKS=)
+	@$(python) -m tests.quality $(CHECKS)
+
+pythons: setup ## Unit tests under each of nodes' interpreters that is on this machine
+	@$(python) -m tests.quality pythons
+
+docs: setup ## The documentation as a site, in .cache/quality/site
+	@$(python) -m tests.quality docs docs-site
+
+changelog: setup ## CHANGELOG.rst from changelogs/fragments, for the version in galaxy.yml
+	@$(python) -m tests.quality.release

@@ -53,13 +53,15 @@ def main(
     environ: "dict[bytes, bytes] | None" = None,
     address: bytes = SOCKET,
     spool: bytes = SPOOL,
-    waits: "dict[str, float]" = WAITS,
+    waits: "dict[str, float] | None" = None,
     patience: float = PATIENCE,
 ) -> None:
     """Run and leave the process. The parameters are for tests; nothing outside of this call changes them."""
     status = 1
     try:
-        status = _run(posix.environ if environ is None else environ, address, spool, waits, patience)
+        status = _run(
+            posix.environ if environ is None else environ, address, spool, WAITS if waits is None else waits, patience
+        )
     except BaseException as error:
         try:  # noqa: SIM105 - contextlib is Python code
             _print_error(INTERNAL, "a defect of qingcni", f"{type(error).__name__}: {error}", b"")

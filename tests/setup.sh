@@ -13,6 +13,8 @@ nft:nftables
 tcpdump:tcpdump
 ssh:openssh-client
 make:make
+git:git
+shellcheck:shellcheck
 "
 python=/usr/bin/python3
 

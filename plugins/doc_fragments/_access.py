@@ -20,7 +20,8 @@ options:
   secret_access_key:
     description:
       - Its secret. Goes together with O(access_key_id).
-      - The environment is E(QINGCLOUD_SECRET_KEY).
+      - The environment is E(QINGCLOUD_SECRET_KEY), of the machine that this runs on. The keyword C(environment) of a
+        task is no place for it, since Ansible shows what that holds with C(-vvv).
     type: str
   zone:
     description:

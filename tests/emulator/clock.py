@@ -25,11 +25,9 @@ class Clock(t.Protocol):
 
     def now(self) -> float:
         """Unix seconds."""
-        ...
 
     def sleep(self, seconds: float, stop: threading.Event) -> None:
         """Return after ``seconds`` of this clock, or as soon as ``stop`` is set."""
-        ...
 
 
 class SystemClock:

@@ -201,7 +201,7 @@ def _checked(name: str, value: t.Any, wanted: t.Any) -> t.Any:
     if wanted in (bool, str) and isinstance(value, wanted):
         return value
     if t.get_origin(wanted) is not None and isinstance(value, dict):
-        if all(isinstance(key, str) and type(number) is int for key, number in value.items()):
+        if all(isinstance(key, str) and number.__class__ is int for key, number in value.items()):
             return dict(value)
         raise EmulatorError(f"setting {name!r}: {value!r} is not an object of whole numbers")
     raise EmulatorError(f"setting {name!r}: {value!r} is no {getattr(wanted, '__name__', wanted)}")

@@ -16,7 +16,9 @@ from tests.lab.paths import PREFIX
 ZONE = "lab1"
 NETWORK = "172.16.0.0/16"
 POD_VXNETS = 2
-_TRANSITS = ("100.64.255.252/30", "198.18.255.252/30", "10.255.255.252/30")
+_TRANSITS = tuple(
+    f"{network}.{last}/30" for last in (252, 248) for network in ("100.64.255", "198.18.255", "10.255.255")
+)  # one for each lab
 _ROUTER = "rtr-lab00000"
 _FIRST_HOST = 11
 

@@ -253,6 +253,8 @@ def no_intent_is_left(world: World) -> Found:
 
 def the_pool_has_its_size(world: World) -> Found:
     """As many NICs are ready as the plan wants, at least as many as there is room for, and no more than pool-high."""
+    if world.engine.orders.draining:
+        return
     settings, table = world.agent.settings, world.engine.table
     reasons = world.engine.reconciler.explain()
     ready = [nic for nic in table.nics(State.READY) if nic.purpose == POOL]
@@ -266,6 +268,26 @@ def the_pool_has_its_size(world: World) -> Found:
         yield f"{len(ready)} ready and {reasons['used']} used of {reasons['want']} wanted"
     if len([nic for nic in ready if not nic.prewarmed]) > settings.pool_high:
         yield f"{len(ready)} ready, and pool-high is {settings.pool_high}"
+
+
+def a_drained_pool_has_what_pods_have(world: World) -> Found:
+    """Nothing else is left, in the journal or in the cloud, but a gateway NIC beside a pod."""
+    if not world.engine.orders.draining:
+        return
+    table = world.engine.table
+    pods = {nic.vxnet_id for nic in table.nics(State.IN_USE)}
+    for nic in table.nics():
+        if nic.state is not State.IN_USE and not (nic.state is State.GATEWAY and nic.vxnet_id in pods):
+            yield f"{nic.nic_id} is {nic.state.value}: {nic.note or 'no note'}"
+
+
+def no_order_is_left(world: World) -> Found:
+    """What people have ordered is carried out, or forgotten where that is not possible."""
+    orders = world.engine.orders
+    for vxnet_id, size in orders.ordered().items():
+        yield f"{size} free NICs in {vxnet_id or 'any vxnet'}"
+    for nic_id in orders.unwanted():
+        yield f"{nic_id} is unwanted"
 
 
 def pods_are_known_again(world: World) -> Found:
@@ -298,8 +320,8 @@ def links_are_in_their_place(world: World) -> Found:
 
 
 IN_THE_END: t.Final = (
-    nothing_is_under_way, nothing_is_broken, no_intent_is_left, the_pool_has_its_size, pods_are_known_again,
-    nothing_is_leaked, links_are_in_their_place,
+    nothing_is_under_way, nothing_is_broken, no_intent_is_left, no_order_is_left, the_pool_has_its_size,
+    a_drained_pool_has_what_pods_have, pods_are_known_again, nothing_is_leaked, links_are_in_their_place,
 )  # fmt: skip
 
 

@@ -142,6 +142,11 @@ def _adopt_early() -> None:
     _swap("adopt:Adopter._free", make)
 
 
+def _let_pods_start() -> None:
+    """Pool.acquire: a drain refuses nobody."""
+    _swap("pool:check_open", lambda original: lambda table: None)
+
+
 MUTATIONS: t.Final[t.Mapping[str, Mutation]] = {
     "skip the re-read before delete": Mutation(_skip_the_reread, ("only_own_nics_are_touched",)),
     "count quarantine as free": Mutation(
@@ -151,5 +156,6 @@ MUTATIONS: t.Final[t.Mapping[str, Mutation]] = {
     "retry CreateNics blindly": Mutation(_retry_create_blindly, ("one_create_of_unknown_outcome",)),
     "trust an empty Describe page": Mutation(_trust_an_empty_page, ("nothing_is_forgotten_at_one_look",)),
     "ignore the instance proof": Mutation(_ignore_the_instance_proof, ("clone_never_writes",)),
+    "let pods start on a drained node": Mutation(_let_pods_start, ("no_pod_starts_on_a_drained_node",)),
     "adopt too early": Mutation(_adopt_early, ("others_work_is_not_adopted_early",)),
 }

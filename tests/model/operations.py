@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import itertools
@@ -10,6 +11,8 @@ import typing as t
 
 from hypothesis import strategies as st
 
+from hostnic import operate
+from hostnic.errors import Busy, InvalidConfig, LinkFailed
 from tests.model import others
 from tests.model.agent import CLOUD, KERNEL
 from tests.model.cloudside import NARROW, WIDE
@@ -19,7 +22,7 @@ from tests.model.pods import FIXED, HungUp, Request, Stage
 from tests.model.world import World
 
 SLOTS: t.Final = 8
-GROUPS: t.Final = ("threads", "processes", "clocks", "cloud", "others", "kernel")  # a run may do without some
+GROUPS: t.Final = ("threads", "orders", "processes", "clocks", "cloud", "others", "kernel")  # a run may do without some
 TOO_OFTEN: t.Final = "QuotasExceeded, access too frequently, your requests will be rejected for a period of time"
 
 
@@ -228,6 +231,45 @@ class Doings:
         tasks = [task for task in self.world.tasks if not task.fiber.waiting]
         if tasks:
             self.world.go_on(tasks[which % len(tasks)], till)
+
+    # -- what people order of the pool ---------------------------------------------------------------------------------
+
+    @operation("orders", 2, up=True, check=st.booleans())
+    def drain(self, check: bool) -> None:
+        operate.drain(self.world.engine, check)
+
+    @operation("orders", fault=True, up=True)
+    def pods_are_evicted(self) -> None:
+        for pod in self.world.pods.values():
+            pod.robbed = True
+        with contextlib.suppress(LinkFailed):  # the kernel does not let go of one
+            operate.drain(self.world.engine, evict=True)
+
+    @operation("orders", 3, up=True)
+    def resume(self) -> None:
+        operate.resume(self.world.engine)
+
+    @operation("orders", 2, up=True, size=choice(4, 1, 9), vxnet_id=choice("", WIDE, NARROW))
+    def warm(self, size: int, vxnet_id: str) -> None:
+        with contextlib.suppress(Busy):  # drained, or degraded
+            operate.warm(self.world.engine, size, vxnet_id)
+
+    @operation("orders", up=True)
+    def trim(self) -> None:
+        with contextlib.suppress(Busy):  # degraded
+            operate.trim(self.world.engine)
+
+    @operation("orders", up=True, picks=st.lists(st.integers(0, 15), max_size=3))
+    def nics_are_given_back_to_the_cloud(self, picks: list[int]) -> None:
+        """All of them, or none where a pod has one."""
+        nics = self.world.engine.table.nics()
+        named = [nics[pick % len(nics)].nic_id for pick in picks if nics]
+        with contextlib.suppress(InvalidConfig, Busy):
+            operate.give_back(self.world.engine, named)
+
+    @operation("orders", up=True)
+    def look(self) -> None:
+        operate.look(self.world.engine)
 
     # -- time ---------------------------------------------------------------------------------------------------------
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import hostnic.model
 from hostnic.errors import HostnicError
 from hostnic.model import POOL, Lease, LeaseKey, Nic, PodLink
+from hostnic.orders import refusal
 from hostnic.pool import Pool
 from hostnic.ports import Links
 from hostnic.states import State
@@ -144,6 +145,7 @@ class Cni:
         ready = [nic for nic in self._table.nics(State.READY) if nic.purpose == POOL]
         fitting = [nic.nic_id for nic in ready if nic.vxnet_id in (request.vxnets or self._vxnets)]
         has_to_wait = not fitting or request.fixed or self._pool.waiting() or self._pool.lease(pod.key)
+        has_to_wait = has_to_wait or refusal(self._table)
         deadline = request.deadline if has_to_wait else self._clock()
         more = {"fixed": request.fixed} if request.fixed else {}
         try:

@@ -13,6 +13,7 @@ from collections import Counter, deque
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from hostnic import operate
 from hostnic.engine import Engine
 from hostnic.errors import HostnicError
 from hostnic.model import POOL, LeaseKey, Nic, Record, nic_names
@@ -370,8 +371,15 @@ class World:
         self.stir()
 
     def settle(self) -> None:
-        """Everything that disturbs ends; then everything has to come in order. Notes what does not."""
+        """All that disturbs ends; then all has to come in order, and again after a drain. Notes what does not."""
         self._calm_down()
+        self._come_in_order()
+        if self.engine.orders.draining and not self.problems:
+            operate.resume(self.engine)
+            self._come_in_order()
+        self.forgotten = {nic_id for nic_id in self.forgotten if not self.engine.table.nic(nic_id)}
+
+    def _come_in_order(self) -> None:
         begun = self.clock.now()
         while self.clock.now() < begun + SETTLED_WITHIN and not self.problems:
             if not self._unsettled():
@@ -383,7 +391,6 @@ class World:
         self._least_pause = 0.0
         for name, text in self._unsettled():
             self.fail(name, text)
-        self.forgotten = {nic_id for nic_id in self.forgotten if not self.engine.table.nic(nic_id)}
 
     def churn(self, rate: int, pods: int) -> None:
         """From rest: so many pods a second, each living for one; NICs that they may have must not multiply."""
@@ -413,6 +420,8 @@ class World:
         settings, now = self.agent.settings, self.boot()
         if nic.state is not State.RESERVED:
             self.fail("a_nic_is_reserved_before_it_moves", f"{nic.nic_id} for {pod.key} is {nic.state.value}")
+        if self.engine.orders.draining:
+            self.fail("no_pod_starts_on_a_drained_node", f"{pod.key} got {nic.nic_id}")
         if nic.vxnet_id not in (request.vxnets or settings.vxnet):
             self.fail("a_pod_gets_a_nic_of_its_networks_vxnets", f"{pod.key} got one in {nic.vxnet_id}")
         if request.fixed and nic.private_ip != request.fixed.address:

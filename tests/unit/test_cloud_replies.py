@@ -46,7 +46,7 @@ CASES: t.Final = [
 @pytest.mark.parametrize(("code", "message", "expected"), CASES)
 def test_what_each_refusal_is(code: int, message: str, expected: type[errors.HostnicError]) -> None:
     error = replies.failure("AttachNics", code, message)
-    assert type(error) is expected
+    assert error.__class__ is expected
     assert error.details["action"] == "AttachNics"
     assert error.details["ret_code"] == code
     assert error.details["message"] == message
@@ -89,7 +89,7 @@ def test_what_may_have_been_carried_out_all_the_same(code: int, ambiguous: bool)
 )
 def test_refusals_that_are_about_an_address(action: str, code: int, message: str, subject: t.Optional[str]) -> None:
     error = replies.failure(action, code, message)
-    assert type(error) is errors.Denied
+    assert error.__class__ is errors.Denied
     assert error.details.get("subject") == subject
     assert ("defect" in error.message) is (code in (1100, 1101) and subject is None)
 

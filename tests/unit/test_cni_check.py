@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import typing as t
 from dataclasses import replace
+from types import MappingProxyType
 
 import pytest
 
@@ -19,7 +20,7 @@ LEASE = Lease("pods", "c1", "eth0", MAC, 0.0, NETNS, 3)
 DEFAULT, SERVICES = Route("0.0.0.0/0", "172.16.1.1"), Route("10.96.0.0/12", "172.16.1.11")
 EXPECTED = Expected("eth0", SANDBOX, "172.16.1.9/24", (DEFAULT, SERVICES))
 SEEN = PodState(MAC, MAC, 3, True, 1500, ("172.16.1.9/24",), (DEFAULT, SERVICES))
-PREVIOUS = {"interfaces": [{"name": "br0"}, {"name": "eth0", "mac": MAC, "sandbox": SANDBOX}]}
+PREVIOUS = MappingProxyType({"interfaces": [{"name": "br0"}, {"name": "eth0", "mac": MAC, "sandbox": SANDBOX}]})
 
 
 def found(

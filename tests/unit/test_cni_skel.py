@@ -21,7 +21,10 @@ ENV = {
 CONFIG = {"cniVersion": "1.0.0", "name": "pods", "type": "qingcni"}
 
 
-def refused(env: t.Mapping[str, str], config: t.Any = CONFIG) -> CniError:
+CONFIG_TEXT = json.dumps(CONFIG)
+
+
+def refused(env: t.Mapping[str, str], config: t.Any = CONFIG_TEXT) -> CniError:
     with pytest.raises(CniError) as caught:
         skel.validate(env, config if isinstance(config, str) else json.dumps(config))
     return caught.value

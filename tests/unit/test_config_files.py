@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from hostnic.config import Settings, files, load
+from hostnic.config import Settings, load
+from hostnic.configuration import files
 from hostnic.errors import InvalidConfig
 
 YAML = """# the original's sample, and more

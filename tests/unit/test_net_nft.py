@@ -11,42 +11,43 @@ from hostnic.errors import InvalidConfig, LinkFailed
 from hostnic.net import nft
 from hostnic.net.nft import Ruleset
 
+# with the tabs that nft prints
 TESTED = """table ip qingcni
 delete table ip qingcni
 table ip qingcni {
-	set vxnets {
-		type ipv4_addr; flags interval;
-		elements = { 172.16.1.0/24, 172.16.2.0/24 }
-	}
-	set masqueraded {
-		type ipv4_addr; flags interval;
-		elements = { 172.16.2.0/24 }
-	}
-	set private {
-		type ipv4_addr; flags interval;
-		elements = { 10.0.0.0/8, 100.64.0.0/10, 169.254.0.0/16, 172.16.0.0/12, 192.168.0.0/16 }
-	}
-	chain postrouting {
-		type nat hook postrouting priority 110; policy accept;
-		ct status dnat ip saddr @vxnets counter masquerade
-		ct status dnat oifname "qg*" counter masquerade
-		iifname "qg*" ip saddr @masqueraded ip daddr != @private oifname "eth0" counter masquerade
-	}
-	chain output {
-		type filter hook output priority 0; policy accept;
-		oifname "qg*" icmp type redirect counter drop
-	}
-	chain reply_mark {
-		type filter hook prerouting priority -150; policy accept;
-		iifname "eth0" ip saddr @vxnets ct direction original ct mark set ct mark or 0x100000
-		iifname "qg*" ct direction reply ct mark & 0x100000 != 0 meta mark set meta mark or 0x100000
-	}
-	chain reply_route {
-		type route hook output priority -150; policy accept;
-		ct direction reply ct mark & 0x100000 != 0 meta mark set meta mark or 0x100000
-	}
+    set vxnets {
+        type ipv4_addr; flags interval;
+        elements = { 172.16.1.0/24, 172.16.2.0/24 }
+    }
+    set masqueraded {
+        type ipv4_addr; flags interval;
+        elements = { 172.16.2.0/24 }
+    }
+    set private {
+        type ipv4_addr; flags interval;
+        elements = { 10.0.0.0/8, 100.64.0.0/10, 169.254.0.0/16, 172.16.0.0/12, 192.168.0.0/16 }
+    }
+    chain postrouting {
+        type nat hook postrouting priority 110; policy accept;
+        ct status dnat ip saddr @vxnets counter masquerade
+        ct status dnat oifname "qg*" counter masquerade
+        iifname "qg*" ip saddr @masqueraded ip daddr != @private oifname "eth0" counter masquerade
+    }
+    chain output {
+        type filter hook output priority 0; policy accept;
+        oifname "qg*" icmp type redirect counter drop
+    }
+    chain reply_mark {
+        type filter hook prerouting priority -150; policy accept;
+        iifname "eth0" ip saddr @vxnets ct direction original ct mark set ct mark or 0x100000
+        iifname "qg*" ct direction reply ct mark & 0x100000 != 0 meta mark set meta mark or 0x100000
+    }
+    chain reply_route {
+        type route hook output priority -150; policy accept;
+        ct direction reply ct mark & 0x100000 != 0 meta mark set meta mark or 0x100000
+    }
 }
-"""
+""".replace("    ", "\t")
 
 
 def test_the_text_is_the_one_that_was_tried_with_packets() -> None:

@@ -25,7 +25,8 @@ from hostnic.errors import (
     VxnetFull,
 )
 from hostnic.model import GATEWAY, Fixed, KnownVxnet, Lease, LeaseKey, Nic, Waiter
-from hostnic.pool import EVERYWHERE, Pool, netns_lease
+from hostnic.pool import EVERYWHERE, Pool
+from hostnic.standin import netns_lease
 from hostnic.states import State
 from hostnic.store.memory import MemoryStore
 from hostnic.table import Table

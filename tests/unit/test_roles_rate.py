@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from plugins.module_utils.hostnic.config import Settings, values
+from plugins.module_utils.hostnic.config import Settings
+from plugins.module_utils.hostnic.configuration import values
 from tests.support.ansible import CLONE, ansible
 
 OTHER = {"hosts": {"jumphost": {}, "monitor": {}}}

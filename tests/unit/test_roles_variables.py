@@ -16,7 +16,8 @@ from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from plugins.module_utils._ansible import preflight
 from plugins.module_utils.hostnic import config
 from plugins.module_utils.hostnic.cni import keys, netconf, wishes
-from plugins.module_utils.hostnic.config import Settings, settings, values
+from plugins.module_utils.hostnic.config import Settings
+from plugins.module_utils.hostnic.configuration import settings, values
 from tests.support.ansible import CLONE, ansible
 
 ROLES = ("qingagent", "qingcni")

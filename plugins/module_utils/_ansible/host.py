@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Whether a node is new enough for the agent. Runs on nodes that are not, so nothing newer than Python 3.8 here."""
+"""What a node tells about itself, and whether it is new enough. Runs on Python 3.8 too, to say that it is not."""
 
 from __future__ import annotations
 
 import re
 import sys
 import typing as t
+from dataclasses import dataclass
+from pathlib import Path
 
 from ..hostnic.errors import HostnicError
 
@@ -13,6 +15,7 @@ if t.TYPE_CHECKING:
     from ansible.module_utils.basic import AnsibleModule
 
 OLDEST_PYTHON: t.Final = (3, 9)
+_EVERYWHERE: t.Final = "00000000"  # destination and mask in /proc/net/route
 OLDEST_SYSTEMD: t.Final = 247  # Debian 11; EL9 has 252
 
 # Runs systemctl with these arguments: (exit status, output); status 127 where there is no systemctl.
@@ -50,3 +53,21 @@ def check_host(systemctl: Systemctl, python: tuple[t.Any, ...] = sys.version_inf
         raise HostnicError("the agent runs under systemd, and this node has none (systemctl --version failed)")
     if int(match.group(1)) < OLDEST_SYSTEMD:
         raise HostnicError(f"systemd {match.group(1)} is too old: the agent's units need {OLDEST_SYSTEMD} or later")
+
+
+@dataclass(frozen=True)
+class Host:
+    """Where the node tells about itself."""
+
+    links: Path = Path("/sys/class/net")
+    routes: Path = Path("/proc/net/route")
+
+    def macs(self) -> dict[str, str]:
+        """Link ► MAC."""
+        found = {path.name: path / "address" for path in sorted(self.links.iterdir())}
+        return {name: path.read_text(encoding="utf-8").strip().lower() for name, path in found.items() if path.exists()}
+
+    def default_route_links(self) -> list[str]:
+        """Links that carry an IPv4 default route."""
+        lines = [line.split() for line in self.routes.read_text(encoding="utf-8").splitlines()[1:]]
+        return sorted({words[0] for words in lines if len(words) > 7 and words[1] == words[7] == _EVERYWHERE})

@@ -21,6 +21,10 @@ def run(module: AnsibleModule, use_case: t.Callable[[], t.Mapping[str, t.Any]]) 
 
 
 def failure(error: HostnicError) -> dict[str, t.Any]:
-    """`msg`, `code` (which error of `hostnic.errors`), and what the API said of it: `action`, `ret_code`."""
-    said = {name: error.details[name] for name in ("action", "ret_code") if error.details.get(name) is not None}
+    """`msg`, `code` (which error of `hostnic.errors`), what the API said of it in `action` and `ret_code`.
+
+    Also `changed`, where the use case tells whether something was by then.
+    """
+    told = ("action", "ret_code", "changed")
+    said = {name: error.details[name] for name in told if error.details.get(name) is not None}
     return {"msg": error.message, "code": error.kind, **said}

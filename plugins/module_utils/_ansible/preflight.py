@@ -6,16 +6,15 @@ from __future__ import annotations
 import tempfile
 import typing as t
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from ..hostnic import config
 from ..hostnic.errors import Denied, HostnicError, InvalidConfig, Unreachable
 from ..hostnic.model import Vxnet
 from ..hostnic.net import host_findings
 from ..hostnic.ports import Cloud
+from .host import Host
 
 _T = t.TypeVar("_T")
-_EVERYWHERE: t.Final = "00000000"  # destination and mask in /proc/net/route
 
 
 @dataclass
@@ -33,24 +32,6 @@ class Report:
         except HostnicError as error:
             self.problems.append(error.message)
             return None
-
-
-@dataclass(frozen=True)
-class Host:
-    """Where the node tells about itself."""
-
-    links: Path = Path("/sys/class/net")
-    routes: Path = Path("/proc/net/route")
-
-    def macs(self) -> dict[str, str]:
-        """Link ► MAC."""
-        found = {path.name: path / "address" for path in sorted(self.links.iterdir())}
-        return {name: path.read_text(encoding="utf-8").strip().lower() for name, path in found.items() if path.exists()}
-
-    def default_route_links(self) -> list[str]:
-        """Links that carry an IPv4 default route."""
-        lines = [line.split() for line in self.routes.read_text(encoding="utf-8").splitlines()[1:]]
-        return sorted({words[0] for words in lines if len(words) > 7 and words[1] == words[7] == _EVERYWHERE})
 
 
 def variable(key: str) -> str:

@@ -44,6 +44,7 @@ class Actor:
             planning.Recycle: lambda one: self._shift(one.nic_ids, State.QUARANTINE, State.READY),
             planning.LetGo: lambda one: self._shift(one.nic_ids, State.HELD, State.QUARANTINE, workload="", keep=0.0),
             planning.Recall: lambda one: self._shift(one.nic_ids, State.DRAINING, State.READY, doomed=False),
+            planning.Keep: self._keep,
             planning.Drain: self._drain,
             planning.Mark: lambda one: self._amend(one.nic_ids, marked=parts.clock()),
             planning.Unmark: lambda one: self._amend(one.nic_ids, marked=0.0),
@@ -133,11 +134,18 @@ class Actor:
             return False
         return True
 
+    def _keep(self, action: planning.Keep) -> None:
+        for nic in filter(None, map(self._table.nic, action.nic_ids)):
+            since = self._parts.clock() if nic.state is State.READY else nic.since  # a rest is not begun anew
+            self._table.amend(nic, prewarmed=True, since=since)
+
     # -- shrinking -----------------------------------------------------------------------------------------------------
 
     def _drain(self, action: planning.Drain) -> None:
         self._shift(action.nic_ids, State.READY, State.DRAINING, doomed=True)
         self._shift(action.nic_ids, State.GATEWAY, State.DRAINING, doomed=True)
+        for nic in self._still(action.nic_ids, State.DETACHED):
+            self._table.amend(nic, doomed=True)
 
     def _detach(self, action: planning.Detach) -> None:
         nics = self._still(action.nic_ids, State.DRAINING)

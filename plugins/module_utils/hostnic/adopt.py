@@ -4,15 +4,16 @@
 from __future__ import annotations
 
 import logging
+import math
 import typing as t
 from dataclasses import replace
 
 from .errors import HostnicError, LinkFailed
 from .model import GATEWAY, POOL, CloudNic, Intent, Link, Nic, PodPlace
 from .parts import Parts
-from .pool import stand_in_lease
 from .settle import LINK_PATIENCE, VISIBLE
 from .sizing import NO_WRITES
+from .standin import stand_in_lease
 from .states import State
 from .table import Move
 
@@ -27,6 +28,8 @@ class Adopter:
         self._read_vxnets = read_vxnets
         self._first_seen: dict[str, float] = {}
         self._awaited: frozenset[str] = frozenset()
+        self.ripe_at = math.inf  # when the first of those that are free may be taken in
+        self.waiting = 0  # those of our name at the last thorough look that stay strangers
         self._were_attached: set[str] = set()  # so that CreateNics of ours cannot have made them just now
 
     def adopt(self, strangers: t.Sequence[CloudNic], links: t.Mapping[str, Link], thorough: bool) -> None:
@@ -38,6 +41,7 @@ class Adopter:
         ours = [nic for nic in strangers if nic.role != 1 and self._parts.purpose(nic)]
         self._were_attached |= {nic.nic_id for nic in ours if nic.attached}
         self._awaited = frozenset(map(self._parts.purpose, ours))
+        self.ripe_at = math.inf
         hidden = [nic for nic in ours if self._parts.here(nic) and nic.nic_id not in links]
         places: t.Mapping[str, PodPlace] = {}
         if hidden and thorough:
@@ -58,6 +62,10 @@ class Adopter:
                     self._enter(nic, State.BROKEN, "found attached under our name, its link nowhere")
             except HostnicError as error:  # this one is tried again with the next look; the others go on
                 log.warning("%s", error.message)
+        if thorough:
+            named = [nic for nic in strangers if nic.role != 1 and self._parts.purpose(nic)]
+            near = [nic for nic in named if not nic.attached or self._parts.here(nic)]
+            self.waiting = len([nic for nic in near if not self._parts.table.nic(nic.nic_id)])
 
     def _not_leaving(self, nics: t.Sequence[CloudNic]) -> t.Sequence[CloudNic]:
         """Without those that a DetachNics is about to take away, sent before a journal was lost or by somebody else."""
@@ -74,6 +82,7 @@ class Adopter:
         """At once where we have asked for it; else not before whoever is making it must be done."""
         purpose = self._parts.purpose(cloud)
         seen_at = self._parts.clock() - known_for
+        patience = max(VISIBLE, 2 * self._parts.pool.demand.lead_time())
         asked = [
             intent
             for intent in self._parts.table.intents("create")
@@ -83,8 +92,10 @@ class Adopter:
         ]
         if asked:
             self._enter(cloud, State.DETACHED, "made by a call whose answer was lost", intent=asked[0])
-        elif known_for >= max(VISIBLE, 2 * self._parts.pool.demand.lead_time()):
+        elif seen_at + patience <= self._parts.clock():
             self._enter(cloud, State.DETACHED, "found under our name", prewarmed=purpose == POOL)
+        else:
+            self.ripe_at = min(self.ripe_at, seen_at + patience)
 
     def _linked(self, cloud: CloudNic) -> None:
         """Just attached for us, or forgotten and just released by a pod: it rests before a pod gets it."""

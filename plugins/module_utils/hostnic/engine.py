@@ -8,6 +8,7 @@ import threading
 import typing as t
 
 from .config import Settings
+from .orders import Orders
 from .parts import Parts
 from .pool import Pool
 from .ports import Clock, Cloud, Guard, Links, Store
@@ -37,10 +38,11 @@ class Engine:
         self._store = store
         self.table = Table(store, clock)
         self.table.open(boot_id, instance_id)
+        self.orders = Orders(self.table, clock, self.wake.set)
         self.pool = Pool(settings, self.table, links, clock, self.wake.set)
         self.survey = Survey(self.table, links, self.pool, clock)
         parts = Parts(
-            settings, instance_id, cloud, links, guard, self.table, self.pool, self.survey, clock, dice,
+            settings, instance_id, cloud, links, guard, self.table, self.orders, self.pool, self.survey, clock, dice,
             level or (lambda: settings.degradation),
         )  # fmt: skip
         self.reconciler = Reconciler(parts)

@@ -26,6 +26,11 @@ class HostnicError(Exception):
     def kind(self) -> str:
         return type(self).__name__
 
+    def facts(self) -> dict[str, t.Any]:
+        """JSON-ready, for programs: what it is, what it says, what the API said, and whether it may pass by itself."""
+        said = {name: self.details[name] for name in ("action", "ret_code") if self.details.get(name) is not None}
+        return {"kind": self.kind, "message": self.message, "transient": self.transient, **said}
+
 
 class InvalidConfig(HostnicError):
     """A setting, a file or a network configuration that cannot work; the message names it and the remedy."""

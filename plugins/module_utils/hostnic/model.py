@@ -290,7 +290,7 @@ class KnownVxnet:
 
 @dataclass(frozen=True)
 class Fact:
-    """Something about this cloud that was found out and is worth remembering, e.g. that attach jobs run one by one."""
+    """Something worth remembering that was found out about this cloud, or that a person has ordered."""
 
     name: str
     value: str

@@ -36,7 +36,7 @@ class Observer:
         self._table = parts.table
         self._adopter = Adopter(parts, self.read_vxnets)
         self._looked_at = float("-inf")
-        self._looked_around_at = float("-inf")
+        self._around_at = float("-inf")  # when all of this instance's and all of our name are to be read
         self._arounds = 0
         self._arrived: frozenset[str] = frozenset()  # links of NICs being attached that the last look knew of
         self._interval = parts.settings.reconcile_interval
@@ -72,7 +72,7 @@ class Observer:
         attaching = self._table.nics(State.ATTACHING)
         arrived = {nic.nic_id for nic in attaching if nic.nic_id in links}
         busy = attaching or self._table.nics(State.DETACHING, State.DELETING) or self._table.intents()
-        moments = [self._looked_around_at + self._interval]
+        moments = [self._around_at]
         if arrived - self._arrived:
             at_once = len(arrived) == len(attaching) or self._parts.pool.waiting()
             moments.append(self._looked_at + (0.0 if at_once else GATHER))
@@ -80,15 +80,20 @@ class Observer:
             moments.append(self._looked_at + self._poll)
         return max(0.0, min(moments) - self._parts.clock())
 
-    def look(self, links: t.Mapping[str, Link]) -> None:
-        """One reading of our NICs, and what follows from it for each."""
+    @property
+    def strangers(self) -> int:
+        """NICs of our name that the last look around has shown and that are not taken in yet."""
+        return self._adopter.waiting
+
+    def look(self, links: t.Mapping[str, Link], around: bool = False) -> None:
+        """One reading of our NICs, and what follows from it for each. `around`: whenever the last look around was."""
         arrived = frozenset(nic.nic_id for nic in self._table.nics(State.ATTACHING) if nic.nic_id in links)
         if arrived - self._arrived:
             self._poll = GATHER  # the cloud may say so a little later
         self._arrived = arrived
-        around = self._looked_around_at + self._interval <= self._parts.clock()
+        ordered, around = around, around or self._around_at <= self._parts.clock()
         live = self._live_jobs()  # before the NICs: what a finished job did is then visible
-        seen = {nic.nic_id: nic for nic in self._read_nics(links, around)}
+        seen = {nic.nic_id: nic for nic in self._read_nics(links, around, ordered)}
         if around:
             self._find_lost(links)
         now = self._parts.clock()
@@ -125,8 +130,8 @@ class Observer:
 
     # -- reading -------------------------------------------------------------------------------------------------------
 
-    def _read_nics(self, links: t.Mapping[str, Link], around: bool) -> list[CloudNic]:
-        """Around: all of this instance or of our name. Else the table's NICs, and what a lost answer has made."""
+    def _read_nics(self, links: t.Mapping[str, Link], around: bool, both: bool) -> list[CloudNic]:
+        """Around: all of this instance or of our name, or `both`. Else the table's, and what a lost answer made."""
         found: list[CloudNic] = []
         cloud, names = self._parts.cloud, self._parts.names
         if around:
@@ -136,7 +141,8 @@ class Observer:
             self._know_hosts_own(attached, links)
             found += [nic for nic in attached if self._parts.purpose(nic)]
         asked = {intent.purpose for intent in self._table.intents("create")}
-        gateways = self._arounds % GATEWAYS_EVERY == 0 or self._parts.pool.gateways() or self._adopter.awaits(GATEWAY)
+        due = both or self._arounds % GATEWAYS_EVERY == 0
+        gateways = due or self._parts.pool.gateways() or self._adopter.awaits(GATEWAY)
         wanted = {POOL, *([GATEWAY] if gateways else [])} if around else asked
         self._arounds += around
         for purpose in sorted(wanted):
@@ -244,9 +250,9 @@ class Observer:
         self._poll = slower if table == self._before or self._poll < POLL else POLL
         self._before = table
         if around:
-            self._looked_around_at = self._looked_at
             quiet = table == self._before_around
             self._interval = min(2 * self._interval, max(QUIET_LIMIT, pause)) if quiet else pause
+            self._around_at = min(self._looked_at + self._interval, self._adopter.ripe_at)
             self._before_around = table
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from .config import Settings
 from .model import GATEWAY, CloudNic, Nic, gateway_link, nic_names
+from .orders import Orders
 from .pool import Pool
 from .ports import Clock, Cloud, Guard, Links
 from .survey import Survey
@@ -24,6 +25,7 @@ class Parts:
     links: Links
     guard: Guard
     table: Table
+    orders: Orders
     pool: Pool
     survey: Survey
     clock: Clock

@@ -10,8 +10,10 @@ from dataclasses import replace
 from .config import Settings
 from .demand import Demand
 from .errors import Busy, HostnicError, InvalidConfig, NotFound, PoolEmpty
-from .model import GATEWAY, POOL, Fact, Fixed, KnownVxnet, Lease, LeaseKey, Nic, PodPlace, Waiter
+from .model import GATEWAY, POOL, Fact, Fixed, KnownVxnet, Lease, LeaseKey, Nic, Waiter
+from .orders import check_open, refusal
 from .ports import Clock, Links
+from .standin import netns_lease
 from .states import State
 from .table import Move, Table
 
@@ -83,6 +85,7 @@ class Pool:
             held = self._table.lease(key)
             if held:
                 return self._known(held.nic_id), True
+            check_open(self._table)
             self.demand.arrived(vxnets, self._clock())
             place = _Place(Waiter(vxnets, fixed.address if fixed else ""), fixed.workload if fixed else "")
             self._queue.append(place)
@@ -118,6 +121,9 @@ class Pool:
         `gateway`: it also needs the host's foot in the vxnet.
         """
         accepted = vxnets or self._settings.vxnet
+        closed = refusal(self._table)
+        if closed:
+            return closed
         with self._table.lock:
             everywhere = self._troubles.get(EVERYWHERE)
             # what is free in the cloud has yet to be attached, which may be in trouble
@@ -241,6 +247,11 @@ class Pool:
             self._troubles = troubles
             self._table.changed.notify_all()
 
+    def trouble(self, vxnets: tuple[str, ...] = ()) -> t.Optional[HostnicError]:
+        """What keeps the pool from growing in these vxnets (none named: the agent's)."""
+        told = [self._troubles.get(vxnet_id) for vxnet_id in vxnets or self._settings.vxnet]
+        return (told[0] if all(told) else None) or self._troubles.get(EVERYWHERE)
+
     def refuse(self, waiters: t.Collection[Waiter], error: HostnicError) -> None:
         """What these wait for cannot be had: they are told now."""
         with self._table.changed:
@@ -299,6 +310,7 @@ class Pool:
         now = self._clock()
         if cancelled():
             raise PoolEmpty("the request was cancelled")
+        check_open(self._table)
         if place.refused:
             raise place.refused
         if place.waiter.address:
@@ -310,6 +322,7 @@ class Pool:
         until = min([deadline, *(moment for moment in steals if moment > now)])
         self._wake()
         self._table.changed.wait(until - now)
+        check_open(self._table)
 
     def _check_holder(self, place: _Place) -> None:
         """Raises `AddressHeld`."""
@@ -323,9 +336,7 @@ class Pool:
                 raise AddressHeld(said, holder=holder)
 
     def _why_empty(self, place: _Place) -> HostnicError:
-        accepted = place.waiter.vxnets or self._settings.vxnet
-        told = [self._troubles.get(vxnet_id) for vxnet_id in accepted]
-        trouble = (told[0] if all(told) else None) or self._troubles.get(EVERYWHERE)
+        trouble = self.trouble(place.waiter.vxnets)
         if trouble and (isinstance(trouble, PoolEmpty) or not trouble.transient):
             return trouble
         return PoolEmpty(f"no NIC became ready in time: {trouble.message if trouble else 'NICs are on their way'}")
@@ -372,14 +383,3 @@ class Pool:
         if not nic:
             raise NotFound(f"the table has no NIC {nic_id}")
         return nic
-
-
-def stand_in_lease(nic_id: str, place: PodPlace, now: float) -> Lease:
-    """Of a NIC that was found in a pod which the journal does not know: in the name of its netns."""
-    key = netns_lease(place.netns_inode or nic_id.replace(":", ""), place.ifname)
-    return Lease(key.network, key.container_id, key.ifname, nic_id, now, place.netns_inode, place.ifindex)
-
-
-def netns_lease(netns: t.Union[int, str], ifname: str) -> LeaseKey:
-    """`netns`: its inode, or where that is not known something else that is unique."""
-    return LeaseKey("", f"netns-{netns}", ifname)

@@ -7,6 +7,7 @@ import ipaddress
 import logging
 import typing as t
 from dataclasses import replace
+from functools import partial
 
 from . import plan as planning
 from . import policy
@@ -14,12 +15,12 @@ from .act import Actor, no_such_vxnet
 from .blocks import Blocks
 from .errors import Busy, HostnicError, InvalidConfig, PoolEmpty
 from .jobs import AttachJobs
-from .model import Waiter
+from .model import POOL, Nic, Waiter
 from .observe import Observer
 from .pace import Pace
 from .parts import Parts
 from .pool import EVERYWHERE
-from .sizing import NO_WRITES, Snapshot, surplus
+from .sizing import NO_WRITES, Snapshot, size, surplus
 from .states import IllegalTransition
 
 log = logging.getLogger("hostnic.reconcile")
@@ -58,14 +59,41 @@ class Reconciler:
         """Why the pool wants what it wants. Any thread may ask."""
         snapshot = self._snapshot()
         decision = planning.plan(snapshot, self._parts.settings, self._parts.clock()).explain()
+        trouble = self._parts.pool.trouble()
         return {
             **decision,
             "blocked": self._blocks.explain(),
             "steals": self._parts.pool.steals,
             "attach_jobs": "one at a time" if snapshot.serial else "side by side",
+            "draining": snapshot.draining,
+            "trouble": trouble.facts() if trouble else None,
+            "look_wanted": self._parts.orders.look_wanted,
+            "strangers": self._observer.strangers,
             "proven": self._observer.foreign is not None,
             "cloud": self._parts.cloud.state(),
         }
+
+    def preview(self, **wished: t.Any) -> dict[str, t.Any]:
+        """As `explain`, what would be done at once, and only because of that, were these fields of the snapshot so."""
+        snapshot, settings, now = self._snapshot(), self._parts.settings, self._parts.clock()
+        usual = planning.plan(snapshot, settings, now).actions
+        decided = planning.plan(replace(snapshot, **wished), settings, now)
+        return replace(decided, actions=tuple(one for one in decided.actions if one not in usual)).explain()
+
+    def level(self) -> str:
+        """How much of the cloud may be changed now, see `sizing.NO_WRITES`."""
+        return self._parts.level()
+
+    def idle(self) -> tuple[Nic, ...]:
+        """Ready NICs that neither pods nor the warm pool need."""
+        return size(self._snapshot(), self._parts.settings, self._parts.clock()).idle
+
+    def free(self, vxnet_id: str) -> int:
+        """NICs that are or will be free in this vxnet, "" for any."""
+        snapshot = self._snapshot()
+        asked = [one for one in snapshot.creating if one.purpose == POOL]
+        coming = [one.count for one in asked if one.vxnet_id in snapshot.accepted(vxnet_id)]
+        return len(snapshot.free(vxnet_id)) + sum(coming)
 
     # -- inside --------------------------------------------------------------------------------------------------------
 
@@ -75,14 +103,21 @@ class Reconciler:
             return self._pace.due_in()
         if self._observer.foreign is None:
             self._observer.prove(links)
-        if not self._observer.due_in(links):
-            self._observer.look(links)
+        orders = self._parts.orders
+        looks, orders.look_wanted = orders.look_wanted, False
+        try:
+            if not self._observer.due_in(links) or looks:
+                self._observer.look(links, around=looks)
+        except HostnicError:
+            orders.look_wanted = orders.look_wanted or looks
+            raise
         self._find_homes()
         snapshot = self._snapshot(measure=True)
         actions = self._planned(snapshot)
         self._do(actions)
         if any(isinstance(action, planning.Create) for action in actions):
             self._do(self._planned(self._snapshot()))  # what was just made is attached at once
+        orders.review(partial(planning.is_met, self._snapshot(), self._parts.settings, self._parts.clock()))
         self._pace.succeeded()
         self._tell(self._full())
         return COALESCE if actions else self._pause(snapshot)
@@ -131,6 +166,9 @@ class Reconciler:
             serial=self._jobs.serial,
             chunk=self._jobs.chunk,
             level=self._parts.level(),
+            draining=parts.orders.draining,
+            ordered=parts.orders.ordered(),
+            unwanted=parts.orders.unwanted(),
         )
         # NICs that came to be attached after the limit was found count as well
         snapshot = replace(snapshot, limit=max(self._blocks.limit, snapshot.foreign + snapshot.attached()))

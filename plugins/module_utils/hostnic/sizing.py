@@ -13,9 +13,12 @@ from .model import GATEWAY, POOL, Intent, Nic, Waiter
 from .states import LEAVING, State
 
 EVERY_VXNET: t.Final = "any vxnet"  # among the blocked: nothing can be made anywhere
+DRAINING: t.Final = "this node is drained: no pod starts, and what no pod uses goes, until `qingagent resume`"
 NO_WRITES: t.Final = "L0"
 NO_RELEASES: t.Final = "L1"
 
+# Free for a pod, or about to be.
+_FREE: t.Final = (State.READY, State.QUARANTINE, State.ATTACHING, State.DETACHED)
 # A place on the instance is taken, or about to be.
 _ATTACHED: t.Final = tuple(state for state in State if state not in (State.DETACHED, State.DELETING, State.GONE))
 
@@ -40,12 +43,23 @@ class Snapshot:
     serial: bool = False  # the cloud runs one attach job at a time
     chunk: int = 10  # NICs in one attach job
     level: str = ""  # NO_WRITES, NO_RELEASES or nothing
-    draining: bool = False  # the whole pool is to go
+    draining: bool = False  # all that no pod uses is to go, and nothing is made
+    ordered: t.Mapping[str, int] = field(default_factory=dict)  # vxnet, "" for any ► free NICs that a person asked for
+    unwanted: frozenset[str] = frozenset()  # NICs that a person gives back
 
     def pool(self, *states: State) -> list[Nic]:
         """NICs for pods in these states, all without; oldest in its state first."""
         found = [nic for nic in self.nics if nic.purpose == POOL and (not states or nic.state in states)]
         return sorted(found, key=lambda nic: nic.since)
+
+    def accepted(self, vxnet_id: str) -> tuple[str, ...]:
+        """The vxnets that an order for this one, "" for any, is about."""
+        return (vxnet_id,) if vxnet_id else self.vxnets
+
+    def free(self, vxnet_id: str) -> list[Nic]:
+        """What counts for such an order: ready, resting or on its way; oldest in its state first."""
+        nics = self.pool(*_FREE)
+        return [n for n in nics if n.vxnet_id in self.accepted(vxnet_id) and not n.doomed and not n.keep]
 
     def attached(self) -> int:
         """Ours that take a place on the instance, gateway NICs among them."""
@@ -54,6 +68,11 @@ class Snapshot:
     def gateway_nics(self) -> list[Nic]:
         """Oldest first, those on their way out left out."""
         return sorted((n for n in self.nics if n.purpose == GATEWAY and not n.doomed), key=lambda nic: nic.since)
+
+    def needed_gateways(self) -> frozenset[str]:
+        """The vxnets whose gateway NIC is wanted; of a pool that drains, those with a pod, known or perhaps."""
+        pods = {nic.vxnet_id for nic in self.pool(State.RESERVED, State.IN_USE, State.BROKEN)}
+        return self.gateways & pods if self.draining else self.gateways
 
     def gateway_places(self) -> int:
         """On the instance: one for each vxnet that has or needs a gateway NIC, and those of second ones."""
@@ -83,6 +102,7 @@ class Reasons:
     rate: float
     lead_time: float
     warm: int
+    ordered: int  # free NICs that a person has asked for and that are not all there yet
     foreign: int
     gateways: int
     limit: int
@@ -97,13 +117,15 @@ class Reasons:
 class Sized:
     """`unmet`: waiting pods and places of the warm pool that no NIC is on its way to, as far as there is room for them.
 
-    `recall`: NICs on their way out that a waiting pod may have; `drain`: ready ones that are to go.
+    `recall`: NICs on their way out that a waiting pod may have; `drain`: ready ones that are to go; `idle`: ready ones
+    that nobody needs.
     """
 
     reasons: Reasons
     unmet: tuple[Waiter, ...]
     recall: tuple[Nic, ...]
     drain: tuple[Nic, ...]
+    idle: tuple[Nic, ...]
 
 
 class _Unit(t.NamedTuple):
@@ -142,20 +164,27 @@ def size(snapshot: Snapshot, settings: Settings, now: float) -> Sized:
     unsent = [nic for nic in snapshot.pool(State.DRAINING) if not nic.attempts]
     drained = [_Unit(nic.vxnet_id, nic.private_ip, nic) for nic in unsent]
     unrecalled, kept = _matched(unmet_pods, drained, snapshot.vxnets)
-    recall = [unit.nic for unit in drained if unit not in kept and unit.nic]
+    recall = [unit.nic for unit in drained if unit not in kept and unit.nic and not snapshot.draining]
     places = max(0, want - used - waiting)  # at the cap, pods come before the warm pool
     unmet_warm, spare = _matched(_warm_places(places, snapshot), supply, snapshot.vxnets)
 
     room = max(0, cap - ours)
-    unmet = [*unrecalled, *unmet_warm]
+    young = [_Unit(nic.vxnet_id, nic.private_ip, nic) for nic in resting if nic not in soon]
+    lacking = _lacking(snapshot, [*supply, *young], unmet_warm)
+    unmet = [] if snapshot.draining else [*unrecalled, *unmet_warm]
     able = [waiter for waiter in unmet if choice(snapshot, waiter)]
-    if len(able) < len(unmet):
+    ordered = [waiter for waiter in lacking if choice(snapshot, waiter) and not snapshot.draining]
+    if len(able) + len(ordered) < len(unmet) + len(lacking) and not snapshot.draining:
         bounds.append("vxnets that take no NICs now")
-    grow = able[:room]
+    grow = [*able, *ordered][:room]
     spare_ready = [unit.nic for unit in spare if unit.nic and unit.nic.state is State.READY]
     # more than the cap are attached where a gateway NIC needs a place; more are wanted than there is room for
     crowding = max(len(able) - room, len(snapshot.pool(*_ATTACHED)) - cap) - leaving
-    drain = _to_drain(snapshot, settings, ready, spare_ready, crowding, leaving, now)
+    given_back = [nic for nic in ready if nic.nic_id in snapshot.unwanted]
+    useless = _to_drain(snapshot, settings, ready, spare_ready, crowding, leaving, now)
+    drain = [*given_back, *(nic for nic in useless if nic not in given_back)]
+    if snapshot.draining:
+        bounds.append(DRAINING)
     if snapshot.level:
         bounds.append(_LEVELS[snapshot.level])
     reasons = Reasons(
@@ -171,6 +200,7 @@ def size(snapshot: Snapshot, settings: Settings, now: float) -> Sized:
         rate=round(snapshot.rate, 3),
         lead_time=round(snapshot.lead_time, 3),
         warm=warm,
+        ordered=sum(snapshot.ordered.values()),
         foreign=snapshot.foreign,
         gateways=gateways,
         limit=snapshot.limit,
@@ -180,7 +210,7 @@ def size(snapshot: Snapshot, settings: Settings, now: float) -> Sized:
         shrink=len(drain),
         bounds=tuple(bounds),
     )
-    return Sized(reasons, tuple(grow), tuple(recall), tuple(drain))
+    return Sized(reasons, tuple(grow), tuple(recall), tuple(drain), tuple(spare_ready))
 
 
 def warm_target(snapshot: Snapshot, settings: Settings, bounds: list[str]) -> int:
@@ -224,6 +254,18 @@ def _warm_places(warm: int, snapshot: Snapshot) -> list[Waiter]:
         share = min(warm - len(places), math.ceil(warm * count / total))
         places += [Waiter(vxnets)] * share
     return places + [Waiter()] * (warm - len(places))
+
+
+def _lacking(snapshot: Snapshot, free: t.Sequence[_Unit], coming: t.Sequence[Waiter]) -> list[Waiter]:
+    """What has yet to be asked for, so that there are as many free NICs as a person has ordered."""
+    there = [*(unit.vxnet_id for unit in free), *(choice(snapshot, waiter) for waiter in coming)]
+    lacking: list[Waiter] = []
+    for vxnet_id, count in sorted(snapshot.ordered.items(), reverse=True):  # those for any vxnet come last
+        found = len([one for one in there if one in snapshot.accepted(vxnet_id)])
+        more = [Waiter((vxnet_id,) if vxnet_id else ())] * (count - found)
+        there += [choice(snapshot, waiter) for waiter in more]
+        lacking += more
+    return lacking
 
 
 def _matched(

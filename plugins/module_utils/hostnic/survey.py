@@ -10,8 +10,9 @@ import typing as t
 
 from .errors import LinkFailed
 from .model import GATEWAY, POOL, Link, Nic, PodPlace
-from .pool import Pool, stand_in_lease
+from .pool import Pool
 from .ports import Clock, Links
+from .standin import stand_in_lease
 from .states import State
 from .table import Move, Table
 
@@ -90,6 +91,13 @@ class Survey:
                     self._found_in_pod(nic, found[nic.nic_id])
             self._nowhere = nowhere
             return frozenset(nowhere)
+
+    def evict(self) -> None:
+        """Take away from all pods what they have; their leases end. Raises `LinkFailed`: those to come keep theirs."""
+        for lease in self._table.leases():
+            log.warning("%s: taken away from %s", lease.nic_id, lease.attachment)
+            returned = self._links.retrieve(lease.nic_id, lease.netns_inode, lease.ifindex)
+            self._pool.release(lease.attachment, returned)
 
     def _find_in_pods(self, links: t.Mapping[str, Link]) -> None:
         """Before anything is handed out: a damaged journal may not know that a NIC sits in a pod."""

@@ -30,50 +30,40 @@ class DataPlane(t.Protocol):
 
     def open(self, port_security: str) -> None:
         """Make the fabric, with port security ``off``, ``mac`` or ``mac+ip``."""
-        ...
 
     def close(self) -> None:
         """Take everything away; may be called twice."""
-        ...
 
     def add_router(self, router_id: str, vpc_network: str | None) -> None: ...
 
     def add_vxnet(self, vxnet_id: str, router_id: str | None, manager: str | None) -> None:
         """``manager`` is the router's address on the vxnet with its prefix length; None leaves the leg out."""
-        ...
 
     def remove_leg(self, vxnet_id: str) -> None:
         """Take the router's leg away from a vxnet."""
-        ...
 
     def plug(self, ports: t.Sequence[Port]) -> set[str]:
         """Make links appear in their instances' netns; the NICs that the kernel refused.
 
         A NIC whose netns is not there is dark: remembered, and lit by the next ``plug`` that finds the netns.
         """
-        ...
 
     def unplug(self, nic_ids: t.Sequence[str]) -> None:
         """Make the links disappear, wherever the guest moved them."""
-        ...
 
     def dark(self) -> set[str]:
         """The plugged NICs that have no link, since their instance's netns was not there."""
-        ...
 
     def guard(self, port: Port) -> None:
         """Take over a changed address or ``guarded`` of a plugged port."""
-        ...
 
     def set_port_security(self, mode: str) -> None: ...
 
     def settled(self) -> bool:
         """No lost link is waiting to be put back."""
-        ...
 
     def links_put_back(self) -> dict[str, int]:
         """By NIC: how often its link died with its netns and was replaced."""
-        ...
 
     def reset_counters(self) -> None: ...
 

@@ -34,7 +34,7 @@ def main(argv: t.Optional[t.Sequence[str]] = None) -> int:
     try:
         return int(arguments.run(arguments) or 0)
     except HostnicError as error:
-        print(f"qingagent: {error.message}", file=sys.stderr)
+        sys.stderr.write(f"qingagent: {error.message}\n")
         return 1
 
 
@@ -64,7 +64,8 @@ def _parser() -> argparse.ArgumentParser:
             "--socket", default=SOCKET, metavar="string", help=f"where the agent listens (default {SOCKET})"
         )
         if name in questions.PARAMETERS:
-            question.add_argument("parameter", metavar=questions.PARAMETERS[name])
+            metavar, kind = questions.PARAMETERS[name]
+            question.add_argument("parameter", metavar=metavar, type=kind)
         question.set_defaults(run=_ask, question=name, parameter="")
     return parser
 
@@ -98,10 +99,12 @@ def _parking(arguments: argparse.Namespace) -> None:
 def _version(_: argparse.Namespace) -> None:
     manifest = Path(__file__).resolve().parents[2] / "manifest.json"
     told = json.loads(manifest.read_text(encoding="utf-8")) if manifest.exists() else {}
-    print(f"qingagent {told.get('version', 'not installed')} {told.get('digest', '')}".rstrip())
+    text = f"qingagent {told.get('version', 'not installed')} {told.get('digest', '')}".rstrip()
+    sys.stdout.write(f"{text}\n")
 
 
 def _ask(arguments: argparse.Namespace) -> None:
-    parameter = questions.PARAMETERS.get(arguments.question)
+    parameter, _ = questions.PARAMETERS.get(arguments.question, ("", str))
     params = {parameter: arguments.parameter} if parameter else {}
-    print(json.dumps(wire.ask(arguments.socket, arguments.question, params), indent=2))
+    answer = json.dumps(wire.ask(arguments.socket, arguments.question, params), indent=2)
+    sys.stdout.write(f"{answer}\n")

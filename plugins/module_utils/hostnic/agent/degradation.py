@@ -7,7 +7,7 @@ import logging
 from pathlib import Path
 
 from ..config import Settings
-from ..config.settings import DEGRADATIONS
+from ..configuration.settings import DEGRADATIONS
 
 log = logging.getLogger("hostnic.agent")
 

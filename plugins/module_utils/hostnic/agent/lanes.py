@@ -10,6 +10,7 @@ import collections
 import logging
 import threading
 import typing as t
+from types import MappingProxyType
 
 from .. import wire
 
@@ -19,7 +20,7 @@ Task = t.Callable[[], None]
 
 # Threads per lane: as many ADDs may wait as an instance has NICs; moves of links are limited where they happen. STATUS
 # and people's questions are answered from memory: nothing slower may be in their way.
-LANES: t.Final = {"take": 64, "give": 8, "look": 4, "collect": 1, "ask": 4}
+LANES: t.Final = MappingProxyType({"take": 64, "give": 8, "look": 4, "collect": 1, "ask": 4})
 
 
 def lane_of(request: wire.Request) -> str:

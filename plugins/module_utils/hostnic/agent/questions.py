@@ -5,48 +5,43 @@ from __future__ import annotations
 
 import json
 import typing as t
-from dataclasses import asdict
 
+from .. import operate
 from ..engine import Engine
-from ..errors import NotFound
-from ..states import State
+from ..operate import Params
 from ..wire import Answer, Request
 from .server import Handler
 
-# The command of `qingagent` and op on the wire ► its help text.
+# The command of `qingagent`, which is the op on the wire ► its help text.
 QUESTIONS: t.Final[t.Mapping[str, str]] = {
     "ping": "ask whether the agent answers",
     "pool": "show the table of NICs",
     "leases": "show which pod has which NIC",
     "explain": "show why the pool wants what it wants",
     "release": "let go of an address that is kept for a workload",
+    "warm": "have so many free NICs, kept as pre-warmed ones",
+    "trim": "give back the ready NICs that neither pods nor pool-low need",
+    "drain": "give back all NICs that no pod uses, and start no pod, until resume",
+    "resume": "end a drain",
+    "look": "look at the cloud now",
 }
-# Those that need a parameter ► its name.
-PARAMETERS: t.Final[t.Mapping[str, str]] = {"release": "address"}
+# Those that need a parameter ► its name, and its type.
+PARAMETERS: t.Final[t.Mapping[str, tuple[str, t.Callable[[str], t.Any]]]] = {
+    "release": ("address", str),
+    "warm": ("size", int),
+}
 
 
 def handlers(engine: Engine) -> dict[str, Handler]:
-    """One for each of `QUESTIONS`; every answer is a JSON document."""
-    answers: dict[str, t.Callable[[t.Mapping[str, t.Any]], t.Any]] = {
+    """One for each of `QUESTIONS`, and `give_back` for modules; every answer is a JSON document."""
+    answers: dict[str, t.Callable[[Params], t.Any]] = {
         "ping": lambda _: {"answers": True},
-        "pool": lambda _: [asdict(nic) for nic in engine.table.nics()],
-        "leases": lambda _: [asdict(lease) for lease in engine.table.leases()],
-        "explain": lambda _: engine.reconciler.explain(),
-        "release": lambda params: _release(engine, params),
+        **operate.answers(engine),
     }
-    return {op: _handler(answers[op]) for op in QUESTIONS}
+    return {op: _handler(answer) for op, answer in answers.items()}
 
 
-def _release(engine: Engine, params: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
-    """Raises `NotFound` where this node keeps no such address."""
-    address = str(params.get("address", ""))
-    if not engine.pool.let_go(address):
-        kept = ", ".join(nic.private_ip for nic in engine.table.nics(State.HELD)) or "none"
-        raise NotFound(f"this node keeps no address {ascii(address)[1:-1]} for a workload: it keeps {kept}")
-    return {"released": address}
-
-
-def _handler(answer: t.Callable[[t.Mapping[str, t.Any]], t.Any]) -> Handler:
+def _handler(answer: t.Callable[[Params], t.Any]) -> Handler:
     def handle(request: Request, _: t.Optional[int], __: t.Callable[[], bool]) -> Answer:
         return Answer(request.request_id, 0, json.dumps(answer(request.params)))
 

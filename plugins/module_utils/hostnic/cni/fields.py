@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import typing as t
 
-from ..config.values import duration
+from ..configuration.values import duration
 from ..errors import InvalidConfig
 
 Json = t.Mapping[str, t.Any]

@@ -9,7 +9,7 @@ import typing as t
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
-from ..config.settings import LOG_LEVELS, POLICIES
+from ..configuration.settings import LOG_LEVELS, POLICIES
 from ..errors import InvalidConfig
 from .fields import Json, excerpt, get, one_of, seconds, texts
 from .wishes import Wishes, wishes

@@ -24,4 +24,4 @@ class Damaged(Exception):
 
 def is_damage(error: BaseException) -> bool:
     """The subclasses of DatabaseError are others: a full disk, a lock, a missing permission are no damage."""
-    return isinstance(error, Damaged) or type(error) is sqlite3.DatabaseError
+    return isinstance(error, Damaged) or error.__class__ is sqlite3.DatabaseError

@@ -212,6 +212,21 @@ class SqliteStore:
         self._link = None
 
 
+def read(statedir: Path) -> Journal:
+    """What the journal there says, which is left as it is; an empty one where there is none. Raises `StoreFailed`."""
+    path = statedir / FILE
+    if not path.exists():
+        return Journal(("", ""))
+    try:
+        with contextlib.closing(files.connect(path, readonly=True)) as link:
+            found = schema.version(link)
+            if found != SCHEMA:
+                raise StoreFailed(f"the journal {path} has schema {found}, not {SCHEMA}: start the agent once")
+            return _content(link)
+    except (sqlite3.Error, OSError, Damaged) as error:
+        raise StoreFailed(f"the journal {path} cannot be read: {error}", path=str(path)) from error
+
+
 def _opened(path: Path) -> sqlite3.Connection:
     """At the present schema. Raises `Damaged`, `StoreFailed`, sqlite3.Error, OSError."""
     if path.exists() and not path.is_file():

@@ -14,7 +14,8 @@ PLACEHOLDER_VXNET: t.Final = "vxnet-xxxxxxx"
 
 def _option(default: t.Any, key: str, help_: str, kind: str = "string") -> t.Any:
     """`kind`: string, list, int, rate (calls a second) or duration (seconds in memory; `10m`, `60s` in files)."""
-    return field(default=default, metadata={"key": key, "help": help_, "kind": kind})
+    # pylint takes a function that makes fields for a misuse of them
+    return field(default=default, metadata={"key": key, "help": help_, "kind": kind})  # pylint: disable=invalid-field-call
 
 
 @dataclass(frozen=True)

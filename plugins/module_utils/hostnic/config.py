@@ -1,0 +1,9 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The agent's configuration, as the rest of the package needs it."""
+
+from __future__ import annotations
+
+from .configuration.load import check, env_name, instance_id, load
+from .configuration.settings import Settings
+
+__all__ = ["Settings", "check", "env_name", "instance_id", "load"]

@@ -1,0 +1,57 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The artifact in an empty collections path: what is in it, and the integration targets run from there."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import typing as t
+from fnmatch import fnmatch
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.emulator import Emulator
+from tests.quality import artifact
+from tests.quality.artifact import Artifact
+from tests.quality.venvs import CLONE
+from tests.support import integration
+
+TARGETS = sorted(path.name for path in (CLONE / "tests/integration/targets").iterdir())
+MODULES = sorted(path.stem for path in (CLONE / "plugins/modules").glob("*.py"))
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Artifact:
+    return artifact.build(Path(sys.executable).with_name("ansible-galaxy"), tmp_path_factory.mktemp("artifact"))
+
+
+@pytest.fixture(scope="module")
+def emulator() -> t.Iterator[Emulator]:
+    with integration.cloud() as running:
+        yield running
+
+
+def test_it_holds_what_is_committed_but_for_what_a_clone_alone_can_use(installed: Artifact) -> None:
+    ignored = yaml.safe_load((CLONE / "galaxy.yml").read_text())["build_ignore"]
+
+    def left_out(path: str) -> bool:
+        above = [path, *(str(parent) for parent in Path(path).parents)]
+        return any(fnmatch(name, pattern) for name in above for pattern in ignored)
+
+    told = subprocess.run(
+        ["git", "ls-files", "-cozX.gitignore"], cwd=CLONE, capture_output=True, text=True, check=True
+    ).stdout
+    committed = {path for path in told.split("\0") if path and (CLONE / path).exists() and not left_out(path)}
+    found = {str(path.relative_to(installed.tree)) for path in installed.tree.rglob("*") if path.is_file()}
+    assert found == committed - {"galaxy.yml"} | {"MANIFEST.json", "FILES.json"}
+
+
+def test_every_module_has_a_target() -> None:
+    assert MODULES == TARGETS
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_target(tmp_path: Path, emulator: Emulator, installed: Artifact, target: str) -> None:
+    integration.Runner(tmp_path, emulator, installed.path).target(target)
