@@ -14,11 +14,11 @@ import yaml
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
 from plugins.module_utils._ansible import preflight
-from plugins.module_utils.hostnic import config
+from plugins.module_utils.hostnic import config, probed
 from plugins.module_utils.hostnic.cni import keys, netconf, wishes
 from plugins.module_utils.hostnic.config import Settings
 from plugins.module_utils.hostnic.configuration import settings, values
-from tests.support.ansible import CLONE, ansible
+from tests.support.ansible import CLONE, ansible, attempt
 
 ROLES = ("qingagent", "qingcni")
 OPTIONS = {option.metadata["key"]: option for option in fields(Settings)}
@@ -89,10 +89,12 @@ def test_ansible_takes_the_defaults_as_they_are(role: str) -> None:
 
 
 def test_every_setting_is_written_to_the_agents_file() -> None:
-    """A zone that nobody set is null there, which counts as not given: the access file has one too."""
+    """What nobody set is null where something else may know it: the access file a zone, a measurement the chunk."""
     written = load("roles/qingagent/vars/main.yml")["_qingagent_settings"]
     zone = f"{{{{ qingagent_zone if qingagent_zone != '{Settings().zone}' else none }}}}"
-    assert written == {**{key: "{{ " + preflight.variable(key) + " }}" for key in OPTIONS}, "zone": zone}
+    chunk = f"{{{{ qingagent_attach_chunk if qingagent_attach_chunk | int != {Settings().attach_chunk} else none }}}}"
+    plain = {key: "{{ " + preflight.variable(key) + " }}" for key in OPTIONS}
+    assert written == {**plain, "zone": zone, "attach-chunk": chunk}
 
 
 @pytest.mark.parametrize("role", ROLES)
@@ -185,7 +187,41 @@ def test_the_agent_reads_what_the_role_writes(tmp_path: Path) -> None:
     (tmp_path / "QingAgent.yaml").write_text((tmp_path / "out").read_text())
     settings, origins = config.load({}, {}, tmp_path)
     assert (settings.vxnet, settings.pool_low, settings.idle_ttl) == (("vxnet-a", "vxnet-b"), 2, 3600.0)
-    assert origins["zone"] == "default" and origins["pool-low"] != "default"
+    assert origins["zone"] == origins["attach-chunk"] == "default" and origins["pool-low"] != "default"
+
+
+@pytest.mark.parametrize("content", [None, "{", "[]"])
+def test_a_measurement_that_is_none_is_told_before_anything_changes(tmp_path: Path, content: t.Optional[str]) -> None:
+    path = tmp_path / "probe.json"
+    if content is not None:
+        path.write_text(content)
+    play = {
+        "hosts": "localhost",
+        "gather_facts": False,
+        "vars": {"qingagent_probe": str(path)},
+        "tasks": [{"import_role": {"name": "qingcloud.cni.qingagent", "tasks_from": "preflight"}}],
+    }
+    (tmp_path / "play.yml").write_text(yaml.safe_dump([play]))
+    done = attempt("ansible-playbook", str(tmp_path / "play.yml"))
+    said = " ".join(done.stdout.split())
+    assert done.returncode != 0 and "ok=0" in said
+    assert f"qingagent_probe {path} is not what the playbook qingcloud.cni.probe writes: run that again" in said
+
+
+def test_the_agent_reads_the_measurement_where_the_role_writes_it() -> None:
+    from plugins.module_utils.hostnic.agent import cli
+
+    tasks = {task["name"]: task for task in load("roles/qingagent/tasks/configure.yml")}
+    files = tasks["Write the configuration, and what was measured of this cloud"]["qingcloud.cni.hostnic_files"][
+        "files"
+    ]
+    assert str(cli.CONFIGURATION / "probe.json") in [file["path"] for file in files]
+    assert 'probed.read(CONFIGURATION / "probe.json")' in Path(cli.__file__).read_text()
+
+
+def test_without_a_measurement_the_agent_begins_as_usual(tmp_path: Path) -> None:
+    rendered("qingagent", {}, "{{ _qingagent_probed }}", tmp_path)
+    assert probed.read(tmp_path / "out") == probed.read(tmp_path / "nowhere")
 
 
 def test_the_access_file_is_quoted(tmp_path: Path) -> None:
