@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # As root on a Debian machine: `make lab` and `make test` do all their own set-up.
 .POSIX:
-.PHONY: help setup lab lab-down test model soak lint pythons docs changelog
+.PHONY: help setup lab lab-down test model soak bench lint pythons docs changelog
 
 python = .venv/bin/python
 
@@ -25,6 +25,9 @@ model: setup ## The pool against 100,000 random operations, then against planted
 
 soak: setup ## What takes longer: the lab up and down ten times, and killed at random moments
 	@$(python) -m tests.lab.soak
+
+bench: setup ## What a repeated roll-out over 20 names costs, beside as many pings, in the lab that runs (PAIRS=)
+	@$(python) -m tests.bench.site_cost --pairs $${PAIRS:-5}
 
 lint: setup ## Style, types, and what the tools for collections say of the artifact (CHECKS=)
 	@$(python) -m tests.quality $(CHECKS)

@@ -151,6 +151,10 @@ root:
   type: str
   returned: success
   sample: /usr/lib/hostnic
+active:
+  description: Whether it was active already, so that O(state=present) would have changed nothing.
+  type: bool
+  returned: O(state=present) and O(state=staged)
 version_path:
   description: Directory of this collection's version.
   type: str

@@ -54,6 +54,16 @@ options:
       - Directory on the node with third-party packages, as returned by M(qingcloud.cni.hostnic_install).
       - Where it does not exist, which happens in check mode only, the cloud is not asked.
     type: path
+  problems:
+    description: Sentences of the caller, told and counted with those that are found here.
+    type: list
+    elements: str
+    default: []
+  warnings:
+    description: Warnings of the caller, told with those that are found here.
+    type: list
+    elements: str
+    default: []
 """
 
 EXAMPLES = r"""
@@ -77,7 +87,7 @@ problems:
   elements: str
   returned: always
 unchecked:
-  description: What could not be looked at.
+  description: What could not be looked at. It is told as a warning, too.
   type: list
   elements: str
   returned: always
@@ -117,6 +127,8 @@ ARGUMENTS: dict[str, dict[str, t.Any]] = {
     "secret_access_key": {"no_log": True},
     "instance_id_path": {"type": "path", "default": "/etc/qingcloud/instance-id"},
     "deps_path": {"type": "path"},
+    "problems": {"type": "list", "elements": "str", "default": []},
+    "warnings": {"type": "list", "elements": "str", "default": []},
 }
 
 
@@ -137,7 +149,7 @@ def examine(module: AnsibleModule) -> dict[str, t.Any]:
     from ..module_utils._ansible import preflight
     from ..module_utils.hostnic import config
 
-    report = preflight.Report()
+    report = preflight.Report(list(module.params["problems"]), list(module.params["warnings"]))
     host = preflight.Host()
     result: dict[str, t.Any] = {"changed": False, "problems": report.problems, "unchecked": report.unchecked}
     loaded = report.attempt(lambda: preflight.load_settings(module.params["settings"]))
@@ -153,7 +165,7 @@ def examine(module: AnsibleModule) -> dict[str, t.Any]:
         report.unchecked.append(
             "access key, zone, instance and vxnets: the cloud is asked with packages that check mode does not lay down"
         )
-    for warning in report.warnings:
+    for warning in [*report.warnings, *(f"not checked: {item}" for item in report.unchecked)]:
         module.warn(warning)
     return result
 

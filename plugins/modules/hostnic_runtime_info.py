@@ -13,9 +13,12 @@ version_added: 0.1.0
 author:
   - The qingcloud.cni developers (@qingcloud)
 description:
-  - Reads the configuration of containerd and CRI-O. Where neither is there, the usual directories are told.
+  - Reads the configuration of containerd, of CRI-O and of Mesos' agent. Where none is there, the usual directories are
+    told.
   - Lists the CNI configurations that lie there, by whether they come before one of the given name. Runtimes take the
-    file whose name sorts first.
+    file whose name sorts first. Mesos takes every file, as the configuration of one plugin, and a container names the
+    network that it wants.
+  - Tells how the node's kubelet takes settings beside those that it has.
 extends_documentation_fragment:
   - qingcloud.cni._attributes
 attributes:
@@ -37,6 +40,14 @@ options:
   conf_dir:
     description: Directory of configurations, instead of the runtimes' own. Goes together with O(bin_dirs).
     type: path
+  mesos_bin_dirs:
+    description: Directories of plugins of Mesos' agent (C(--network_cni_plugins_dir)), where its own files do not tell.
+      Goes together with O(mesos_conf_dir).
+    type: list
+    elements: path
+  mesos_conf_dir:
+    description: Directory of configurations of Mesos' agent (C(--network_cni_config_dir)).
+    type: path
 """
 
 EXAMPLES = r"""
@@ -53,7 +64,7 @@ runtimes:
   returned: success
   contains:
     name:
-      description: V(containerd), V(cri-o), V(fixed) where directories were given, or V(none).
+      description: V(containerd), V(cri-o), V(mesos), V(fixed) where directories were given, or V(none).
       type: str
       sample: containerd
     bin_dirs:
@@ -65,6 +76,9 @@ runtimes:
       description: Directory of configurations.
       type: str
       sample: /etc/cni/net.d
+    lists:
+      description: Whether it reads lists of plugins. Mesos does not.
+      type: bool
 bin_dirs:
   description: The first directory of plugins of each runtime.
   type: list
@@ -72,13 +86,43 @@ bin_dirs:
   returned: success
   sample: [/usr/lib/cni]
 conf_dirs:
-  description: The directory of configurations of each runtime.
+  description: The directory of configurations of each runtime that reads lists of plugins.
   type: list
   elements: str
   returned: success
   sample: [/etc/cni/net.d]
+single_conf_dirs:
+  description: The directory of configurations of each runtime that does not.
+  type: list
+  elements: str
+  returned: success
+  sample: [/etc/mesos-cni]
+shared:
+  description: Directories that are in both of them, where neither kind of runtime could read what is for the other.
+  type: list
+  elements: str
+  returned: success
+kubelet:
+  description: How the node's kubelet takes a setting.
+  type: dict
+  returned: where there is a kubelet
+  contains:
+    kind:
+      description: V(config-dir) (its drop-in directory), V(unit) (a drop-in of its unit), V(k3s) or V(rke2).
+      type: str
+    path:
+      description: The file for a setting of ours.
+      type: str
+      sample: /etc/systemd/system/kubelet.service.d/90-qingcloud-cni.conf
+    unit:
+      description: The unit to restart.
+      type: str
+      sample: kubelet.service
+    taken:
+      description: The file whose C(KUBELET_EXTRA_ARGS) would win over those of a V(unit).
+      type: str
 missing:
-  description: Those of RV(bin_dirs) and RV(conf_dirs) that do not exist yet.
+  description: Those of RV(bin_dirs), RV(conf_dirs) and RV(single_conf_dirs) that do not exist yet.
   type: list
   elements: str
   returned: success
@@ -107,18 +151,22 @@ from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils._ansible import runtimes
+from ..module_utils._ansible import kubelets, runtimes
 
 ARGUMENTS: dict[str, dict[str, t.Any]] = {
     "conf_name": {"default": "05-qingcloud.conflist"},
     "bin_dirs": {"type": "list", "elements": "path"},
     "conf_dir": {"type": "path"},
+    "mesos_bin_dirs": {"type": "list", "elements": "path"},
+    "mesos_conf_dir": {"type": "path"},
 }
 
 
 def main() -> None:
     module = AnsibleModule(
-        argument_spec=ARGUMENTS, supports_check_mode=True, required_together=[("bin_dirs", "conf_dir")]
+        argument_spec=ARGUMENTS,
+        supports_check_mode=True,
+        required_together=[("bin_dirs", "conf_dir"), ("mesos_bin_dirs", "mesos_conf_dir")],
     )
 
     def output(command: t.Sequence[str]) -> t.Optional[str]:
@@ -130,18 +178,30 @@ def main() -> None:
 
     wanted = module.params
     fixed = runtimes.Runtime("fixed", tuple(wanted["bin_dirs"]), wanted["conf_dir"]) if wanted["conf_dir"] else None
-    found = runtimes.find(wanted["conf_name"], output, fixed=fixed)
+    mesos = (
+        runtimes.Runtime("mesos", tuple(wanted["mesos_bin_dirs"]), wanted["mesos_conf_dir"], lists=False)
+        if wanted["mesos_conf_dir"]
+        else None
+    )
+    found = runtimes.find(wanted["conf_name"], output, fixed=fixed, mesos=mesos)
     bin_dirs = list(dict.fromkeys(runtime.bin_dirs[0] for runtime in found.runtimes))
-    conf_dirs = list(dict.fromkeys(runtime.conf_dir for runtime in found.runtimes))
+    conf_dirs, single = (
+        list(dict.fromkeys(runtime.conf_dir for runtime in found.runtimes if runtime.lists is lists))
+        for lists in (True, False)
+    )
+    kubelet = kubelets.find()
     module.exit_json(
         changed=False,
         runtimes=[asdict(runtime) for runtime in found.runtimes],
         bin_dirs=bin_dirs,
         conf_dirs=conf_dirs,
-        missing=[path for path in [*bin_dirs, *conf_dirs] if not Path(path).is_dir()],
+        single_conf_dirs=single,
+        shared=found.shared,
+        missing=[path for path in [*bin_dirs, *conf_dirs, *single] if not Path(path).is_dir()],
         rivals=found.rivals,
         others=found.others,
         plugins=found.plugins,
+        **({"kubelet": asdict(kubelet)} if kubelet else {}),
     )
 
 

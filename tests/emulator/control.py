@@ -24,6 +24,7 @@ _ADD: t.Final[t.Mapping[str, t.Callable[[Cloud, t.Any], str]]] = {
     "access_keys": world.add_access_key,
     "instances": world.add_instance,
     "routers": world.add_router,
+    "tags": world.add_tag,
     "vxnets": world.add_vxnet,
 }
 
@@ -54,7 +55,9 @@ class Control:
             ("GET", "jobs"): lambda rest, body: self.state()["jobs"],
             ("POST", "instances"): self._instances,
             ("POST", "access_keys"): lambda rest, body: self._add("access_keys", body),
+            ("DELETE", "access_keys"): lambda rest, body: self._revoke(rest[0] if rest else ""),
             ("POST", "routers"): lambda rest, body: self._add("routers", body),
+            ("POST", "tags"): lambda rest, body: self._add("tags", body),
             ("POST", "vxnets"): lambda rest, body: self._add("vxnets", body),
         }
 
@@ -90,6 +93,7 @@ class Control:
                 "vxnets": [dataclasses.asdict(vxnet) for vxnet in cloud.vxnets.values()],
                 "instances": [dataclasses.asdict(one) for one in cloud.instances.values()],
                 "nics": nics,
+                "tags": [{**dataclasses.asdict(tag), "pairs": sorted(tag.pairs)} for tag in cloud.tags.values()],
                 "jobs": [_job(dataclasses.asdict(job)) for job in cloud.jobs.values()],
                 "counters": self.counters(),
                 "faults": self._faults.to_list(),
@@ -149,6 +153,12 @@ class Control:
 
     def _add(self, kind: str, body: _Body) -> dict[str, str]:
         return {"added": _ADD[kind](self._cloud, body)}
+
+    def _revoke(self, access_key_id: str) -> dict[str, str]:
+        with self._cloud.lock:
+            if self._cloud.access_keys.pop(access_key_id, None) is None:
+                raise EmulatorError(f"there is no access key {access_key_id!r}")
+        return {"revoked": access_key_id}
 
     def _set_role(self, body: _Body) -> dict[str, t.Any]:
         lifetime = float(body.get("lifetime", 3600))

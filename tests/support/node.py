@@ -22,6 +22,7 @@ from hostnic.engine import Engine
 from hostnic.errors import PoolEmpty
 from hostnic.model import LeaseKey, Nic, PodLink, Route
 from hostnic.ports import Store
+from hostnic.probed import Probed
 from hostnic.reconcile import COALESCE
 from hostnic.states import State
 from hostnic.store.memory import MemoryStore
@@ -63,8 +64,10 @@ class Node:
         *,
         cloud: t.Optional[CloudSettings] = None,
         store: t.Optional[Store] = None,
+        probed: t.Optional[Probed] = None,
         **settings: t.Any,
     ) -> None:
+        self._probed = probed
         self.clock = self._new_clock()
         self.kernel = MemoryKernel("node1")
         self.guard = SilentGuard()
@@ -112,6 +115,7 @@ class Node:
             self.store,
             self.clock.now,
             dice=self._dice,
+            probed=self._probed,
         )
         self.pool = self.engine.pool
         follow = follow_links(self.engine)

@@ -32,6 +32,7 @@ RANKS = {
     "standin": 3,
     "plan": 4,
     "nics": 4,
+    "probed": 4,
     "ports": 5,
     "nicwork": 6,
     "pace": 6,

@@ -102,6 +102,24 @@ def test_staging_touches_no_link_launcher_or_unit(node: Node) -> None:
     assert not node.install("two", activate=False)["changed"]
 
 
+def test_what_is_active_already_needs_no_second_round_trip(node: Node) -> None:
+    """`staged` tells whether `present` would change anything; each thing that it would change counts."""
+    assert not node.install("one", activate=False)["active"] and not node.install("one", check=True)["active"]
+    node.install("one")
+    assert node.install("one", activate=False)["active"] and not node.install("two", check=True)["active"]
+    spoiled = {
+        node.top / "sbin/qingagent": Path.unlink,
+        node.top / "units/qingagent.service": Path.unlink,
+        node.places.root / "current/qingcni.py": Path.unlink,
+        node.places.root / "deps-old": Path.mkdir,
+    }
+    for path, spoil in spoiled.items():
+        spoil(path)
+        staged = node.installer(check=True).present(node.version("one"), node.lock, None, activate=False)
+        assert not staged["active"] and node.install("one")["changed"], path
+        assert node.install("one", activate=False)["active"], path
+
+
 def test_a_failed_preflight_leaves_nothing_on_a_fresh_node(node: Node) -> None:
     before = node.files()
     node.install("one", activate=False)

@@ -34,13 +34,16 @@ def test_playbooks_are_well_formed(name: str) -> None:
 
 def test_the_configuration_is_written_after_the_agent_answers() -> None:
     [play] = load("playbooks/site.yml")
-    assert [task["ansible.builtin.import_role"]["name"] for task in play["tasks"]][1:] == [
-        "qingcloud.cni.qingagent",
-        "qingcloud.cni.qingcni",
+    roles = [task["ansible.builtin.import_role"] for task in play["tasks"]]
+    assert [(role["name"].rpartition(".")[2], role.get("tasks_from", "main")) for role in roles] == [
+        ("qingcni", "preflight"),
+        ("qingagent", "main"),
+        ("qingcni", "rollout"),
     ]
-    phases = [task["ansible.builtin.import_tasks"] for task in load("roles/qingcni/tasks/main.yml")]
-    assert phases[-2:] == ["run.yml", "configure.yml"]
-    assert "ping" in (CLONE / "roles/qingcni/tasks/run.yml").read_text()
+    files = {name: [task["ansible.builtin.import_tasks"] for task in load(f"roles/qingcni/tasks/{name}.yml")]
+             for name in ("main", "rollout")}  # fmt: skip
+    assert files == {"main": ["preflight.yml", "rollout.yml"], "rollout": ["install.yml", "run.yml", "configure.yml"]}
+    assert "until: __qingcni_explained is success" in (CLONE / "roles/qingcni/tasks/run.yml").read_text()
 
 
 def test_verify_only_reads_and_ends_the_pods_that_it_starts() -> None:
@@ -65,8 +68,11 @@ def test_an_upgrade_stops_at_the_first_node_that_fails() -> None:
 
 
 def test_units_start_what_the_installation_links() -> None:
+    service = (CLONE / "files/units/qingagent.service").read_text()
+    assert "Requires=qingagent-netns.service qingagent.socket\n" in service
+    assert "Also=qingagent.socket qingagent-netns.service\n" in service
     units = {path.name: path.read_text() for path in (CLONE / "files/units").iterdir()}
-    assert sorted(units) == sorted(load("roles/qingagent/vars/main.yml")["_qingagent_units"])
+    assert sorted(units) == ["qingagent-netns.service", "qingagent.service", "qingagent.socket"]
     assert "ExecStart=/usr/local/sbin/qingagent start\n" in units["qingagent.service"]
     assert "ExecStart=/usr/local/sbin/qingagent parking\n" in units["qingagent-netns.service"]
 

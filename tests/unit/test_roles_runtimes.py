@@ -123,5 +123,44 @@ def test_what_is_no_toml_at_all_is_not_our_business() -> None:
     assert toml_strings("\x00]][[ = = \n = \n[") == {"": {}}
 
 
+MESOS = Runtime("mesos", ("/opt/mesos/cni", "/opt/cni/bin"), "/etc/mesos-cni", lists=False)
+
+
+@pytest.mark.parametrize("agent", ["mesos-agent", "mesos-slave"])
+def test_mesos_by_the_files_of_its_flags(tmp_path: Path, agent: str) -> None:
+    put(tmp_path, f"etc/{agent}/network_cni_config_dir", "/etc/mesos-cni/\n")
+    put(tmp_path, f"etc/{agent}/network_cni_plugins_dir", "/opt/mesos/cni:/opt/cni/bin\n")
+    assert find(NAME, silent, tmp_path).runtimes == [MESOS]
+
+
+@pytest.mark.parametrize("name", ["mesos", "mesos-slave", "mesos-agent"])
+def test_mesos_by_the_variables_of_its_service(tmp_path: Path, name: str) -> None:
+    conf_dir, plugins_dir = "MESOS_NETWORK_CNI_CONFIG_DIR=/etc/mesos-cni\n", "/opt/mesos/cni:/opt/cni/bin"
+    put(tmp_path, f"etc/default/{name}", f"{conf_dir}export MESOS_NETWORK_CNI_PLUGINS_DIR='{plugins_dir}'\n")
+    assert find(NAME, silent, tmp_path).runtimes == [MESOS]
+    put(tmp_path, f"etc/default/{name}", f"#{conf_dir}MESOS_NETWORK_CNI_PLUGINS_DIR={plugins_dir}\n")
+    assert find(NAME, silent, tmp_path).runtimes == [Runtime("none")]
+
+
+def test_mesos_without_both_flags_has_no_cni(tmp_path: Path) -> None:
+    put(tmp_path, "etc/mesos-slave/network_cni_config_dir", "/etc/mesos-cni\n")
+    assert find(NAME, silent, tmp_path).runtimes == [Runtime("none")]
+
+
+def test_mesos_beside_containerd(tmp_path: Path) -> None:
+    """Its files are no rivals, and plugins that only Mesos lacks are there for containerd."""
+    put(tmp_path, "etc/containerd/config.toml", DEBIAN)
+    put(tmp_path, "usr/lib/cni/portmap").chmod(0o755)
+    put(tmp_path, "etc/mesos-cni/00-bridge.conf")
+    found = find(NAME, silent, tmp_path, mesos=MESOS)
+    assert [runtime.name for runtime in found.runtimes] == ["containerd", "mesos"]
+    assert (found.rivals, found.others, found.plugins, found.shared) == ([], [], ["portmap"], [])
+
+
+def test_a_directory_that_mesos_shares_is_told(tmp_path: Path) -> None:
+    put(tmp_path, "etc/containerd/config.toml", DEBIAN)
+    assert find(NAME, silent, tmp_path, mesos=Runtime("mesos", ("/x",), lists=False)).shared == ["/etc/cni/net.d"]
+
+
 def test_defaults_are_the_ones_of_cni() -> None:
     assert (runtimes.BIN_DIR, runtimes.CONF_DIR) == ("/opt/cni/bin", "/etc/cni/net.d")

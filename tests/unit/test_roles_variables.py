@@ -11,16 +11,36 @@ from pathlib import Path
 
 import pytest
 import yaml
+from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
 from plugins.module_utils._ansible import preflight
-from plugins.module_utils.hostnic import config
+from plugins.module_utils.hostnic import config, probed
+from plugins.module_utils.hostnic.agent import cli
+from plugins.module_utils.hostnic.cni import keys, netconf, wishes
 from plugins.module_utils.hostnic.config import Settings
-from plugins.module_utils.hostnic.configuration import values
-from tests.support.ansible import CLONE, ansible
+from plugins.module_utils.hostnic.configuration import settings, values
+from tests.support.ansible import CLONE, ansible, attempt
 
 ROLES = ("qingagent", "qingcni")
 OPTIONS = {option.metadata["key"]: option for option in fields(Settings)}
-DERIVED = {"qingcni_bind_addr", "qingcni_is_gateway"}  # defaults that follow other variables
+# Defaults that follow other variables.
+DERIVED = {"qingagent_api_rate", "qingagent_account_nodes", "qingcni_bind_addr", "qingcni_is_gateway"}
+# Kind of a setting ► types that a role's variable for it may have.
+TYPES = {
+    "string": ("str", "path"),
+    "list": ("list",),
+    "int": ("int",),
+    "rate": ("str",),
+    "duration": ("str",),
+}
+CHOICES = {
+    "qingagent_policy": settings.POLICIES,
+    "qingagent_loglevel": settings.LOG_LEVELS,
+    "qingagent_degradation": settings.DEGRADATIONS,
+    "qingcni_default_route": (netconf.ROUTER, netconf.GATEWAY, netconf.NONE),
+    "qingcni_policy": ("", *settings.POLICIES),
+    "qingcni_log_level": ("", *settings.LOG_LEVELS),
+}
 
 
 def load(path: str) -> t.Any:
@@ -37,21 +57,48 @@ def test_every_setting_is_a_variable_in_the_agents_order() -> None:
     assert [name for name in load("roles/qingagent/defaults/main.yml") if name in names] == names
 
 
-@pytest.mark.parametrize("key", OPTIONS)
+@pytest.mark.parametrize("key", [key for key in OPTIONS if preflight.variable(key) not in DERIVED])
 def test_a_settings_default_is_the_same_here_and_there(key: str) -> None:
     option = OPTIONS[key]
     default = load("roles/qingagent/defaults/main.yml")[preflight.variable(key)]
     assert values.parse(option.metadata["kind"], default, key) == option.default
 
 
+@pytest.mark.parametrize("key", OPTIONS)
+def test_a_settings_type_is_the_agents(key: str) -> None:
+    option = spec("qingagent")[preflight.variable(key)]
+    assert option["type"] in TYPES[OPTIONS[key].metadata["kind"]]
+    assert option.get("elements") == ("str" if option["type"] == "list" else None)
+
+
+@pytest.mark.parametrize("name", CHOICES)
+def test_choices_are_those_that_the_agent_takes(name: str) -> None:
+    assert tuple(spec(name.partition("_")[0])[name]["choices"]) == CHOICES[name]
+
+
+def test_no_other_variable_has_choices_of_the_agents() -> None:
+    chosen = {name for role in ROLES for name, option in spec(role).items() if "choices" in option}
+    assert chosen - {"qingagent_protocol"} == set(CHOICES)
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_ansible_takes_the_defaults_as_they_are(role: str) -> None:
+    defaults = {key: value for key, value in load(f"roles/{role}/defaults/main.yml").items() if key not in DERIVED}
+    result = ArgumentSpecValidator(spec(role)).validate(defaults)
+    assert result.error_messages == []
+    assert {key: result.validated_parameters[key] for key in defaults} == defaults
+
+
 def test_every_setting_is_written_to_the_agents_file() -> None:
-    written = load("roles/qingagent/vars/main.yml")["_qingagent_all_settings"]
-    assert written == {key: "{{ " + preflight.variable(key) + " }}" for key in OPTIONS}
-
-
-def test_the_zone_that_counts_as_nobodys_is_the_default_one() -> None:
-    left_out = load("roles/qingagent/vars/main.yml")["_qingagent_left_out"]
-    assert f"qingagent_zone == '{Settings().zone}'" in left_out
+    """What nobody set is null there, which counts as not given: the access file has a zone, a probe found a length."""
+    written = load("roles/qingagent/vars/main.yml")["_qingagent_settings"]
+    zone = f"{{{{ qingagent_zone if qingagent_zone != '{Settings().zone}' else none }}}}"
+    chunk = f"{{{{ qingagent_attach_chunk if qingagent_attach_chunk | int != {Settings().attach_chunk} else none }}}}"
+    assert written == {
+        **{key: "{{ " + preflight.variable(key) + " }}" for key in OPTIONS},
+        "zone": zone,
+        "attach-chunk": chunk,
+    }
 
 
 @pytest.mark.parametrize("role", ROLES)
@@ -96,8 +143,22 @@ def test_credentials_are_never_shown(name: str) -> None:
                 shown = json.dumps({key: value for key, value in step.items() if key not in ("block", "rescue")})
                 if name in shown:
                     assert "qingcloud.cni.hostnic_preflight" in step, f"{path.name}: {step['name']}"
-    [write] = [task for task in load("roles/qingagent/tasks/configure.yml") if "client.yaml.j2" in json.dumps(task)]
-    assert (write["no_log"], write["diff"], write["ansible.builtin.template"]["mode"]) == (True, False, "0600")
+    [write] = [
+        task for task in load("roles/qingagent/tasks/configure.yml") if "_qingagent_access_file" in json.dumps(task)
+    ]
+    [file] = write["qingcloud.cni.hostnic_files"]["files"]
+    assert (write["no_log"], write["diff"], file["mode"]) == (True, False, "0600")
+    assert "_qingagent_access_file" in file["secret"] and "content" not in file
+
+
+def test_a_changed_access_file_restarts_nothing() -> None:
+    """The agent reads it again; what it reads only when it starts has the handler."""
+    tasks = load("roles/qingagent/tasks/configure.yml")
+    assert [("_qingagent_access_file" in json.dumps(task)) for task in tasks if "notify" not in task] == [False, True]
+    assert [task["notify"] for task in tasks if "_qingagent_file" in json.dumps(task)] == ["Restart qingagent"]
+
+
+RUNTIME = {"conf_dirs": ["/etc/cni/net.d"], "single_conf_dirs": ["/etc/mesos-cni"]}
 
 
 # -- what the roles write ---------------------------------------------------------------------------------------------
@@ -112,7 +173,7 @@ def rendered(role: str, variables: t.Mapping[str, t.Any], expression: str, tmp_p
             "connection": "local",
             "vars": {
                 "role_path": str(CLONE / "roles" / role),
-                "__qingcni_runtime": {"plugins": ["portmap"]},
+                "__qingcni_runtime": {"plugins": ["portmap"], **RUNTIME},
                 **variables,
             },
             "vars_files": [str(CLONE / "roles" / role / name / "main.yml") for name in ("defaults", "vars")],
@@ -126,18 +187,51 @@ def rendered(role: str, variables: t.Mapping[str, t.Any], expression: str, tmp_p
 
 def test_the_agent_reads_what_the_role_writes(tmp_path: Path) -> None:
     given = {"qingagent_vxnet": ["vxnet-a", "vxnet-b"], "qingagent_pool_low": 2, "qingagent_idle_ttl": "1h"}
-    template = f"{{{{ lookup('ansible.builtin.template', '{CLONE}/roles/qingagent/templates/QingAgent.yaml.j2') }}}}"
-    written = rendered("qingagent", given, template, tmp_path)
-    (tmp_path / "QingAgent.yaml").write_text(yaml.safe_dump(written))
+    rendered("qingagent", given, "{{ _qingagent_file }}", tmp_path)
+    (tmp_path / "QingAgent.yaml").write_text((tmp_path / "out").read_text())
     settings, origins = config.load({}, {}, tmp_path)
     assert (settings.vxnet, settings.pool_low, settings.idle_ttl) == (("vxnet-a", "vxnet-b"), 2, 3600.0)
-    assert origins["zone"] == "default" and origins["pool-low"] != "default"
+    assert origins["zone"] == origins["attach-chunk"] == "default" and origins["pool-low"] != "default"
+
+
+@pytest.mark.parametrize("content", [None, "{", "[]"])
+def test_a_measurement_that_is_none_is_told_before_anything_changes(tmp_path: Path, content: t.Optional[str]) -> None:
+    path = tmp_path / "probe.json"
+    if content is not None:
+        path.write_text(content)
+    play = {
+        "hosts": "localhost",
+        "gather_facts": False,
+        "vars": {"qingagent_probe": str(path)},
+        "tasks": [{"import_role": {"name": "qingcloud.cni.qingagent", "tasks_from": "preflight"}}],
+    }
+    (tmp_path / "play.yml").write_text(yaml.safe_dump([play]))
+    done = attempt("ansible-playbook", str(tmp_path / "play.yml"))
+    said = " ".join(done.stdout.split())
+    assert done.returncode != 0 and "ok=0" in said
+    assert f"qingagent_probe {path} is not what the playbook qingcloud.cni.probe writes: run that again" in said
+
+
+@pytest.mark.parametrize("measured", [{"nics_per_instance": 32, "nic_name_match": "exact"}, None])
+def test_the_agent_reads_the_measurement_that_the_role_writes(
+    tmp_path: Path, measured: t.Optional[dict[str, t.Any]]
+) -> None:
+    (tmp_path / "measured.json").write_text(json.dumps(measured))
+    given = {"qingagent_probe": str(tmp_path / "measured.json") if measured else ""}
+    assert rendered("qingagent", given, "{{ _qingagent_measured }}", tmp_path) == (measured or {})
+    assert probed.read(tmp_path / "out") == probed.Probed(nic_limit=32 if measured else 64)
+    [files] = [
+        task["qingcloud.cni.hostnic_files"]["files"]
+        for task in load("roles/qingagent/tasks/configure.yml")
+        if "_qingagent_measured" in json.dumps(task)
+    ]
+    assert files[-1]["path"] == str(cli.CONFIGURATION / "probe.json")
+    assert 'probed.read(CONFIGURATION / "probe.json")' in Path(cli.__file__).read_text()
 
 
 def test_the_access_file_is_quoted(tmp_path: Path) -> None:
     given = {"qingagent_access_key_id": "0123", "qingagent_secret_access_key": "a: 'b\" #c", "qingagent_port": 7777}
-    template = f"{{{{ lookup('ansible.builtin.template', '{CLONE}/roles/qingagent/templates/client.yaml.j2') }}}}"
-    written = rendered("qingagent", given, template, tmp_path)
+    written = rendered("qingagent", given, "{{ _qingagent_access_file }}", tmp_path)
     assert written == {
         "qy_access_key_id": "0123",
         "qy_secret_access_key": "a: 'b\" #c",
@@ -190,8 +284,6 @@ def test_the_access_file_is_quoted(tmp_path: Path) -> None:
 def test_the_plugin_accepts_the_configuration_that_the_role_writes(
     tmp_path: Path, given: dict[str, t.Any], first: dict[str, t.Any], others: list[str]
 ) -> None:
-    from plugins.module_utils.hostnic.cni import keys, netconf, wishes
-
     written = rendered("qingcni", given, "{{ _qingcni_conflist | to_nice_json }}", tmp_path)
     assert (written["cniVersion"], written["name"]) == ("1.0.0", "qingcloud")
     plugin, *rest = written["plugins"]
@@ -200,3 +292,53 @@ def test_the_plugin_accepts_the_configuration_that_the_role_writes(
     assert plugin["capabilities"] == dict.fromkeys(wishes.CAPABILITIES, True)
     assert keys.unknown(plugin) == []
     netconf.parse({**plugin, "name": written["name"]}, given.get("qingagent_bindaddr", Settings().bindaddr))
+
+
+def test_mesos_gets_the_same_as_one_plugin_of_its_version(tmp_path: Path) -> None:
+    given = {"qingcni_routes": [{"dst": "10.96.0.0/12"}]}
+    [file] = rendered("qingcni", given, "{{ _qingcni_single_files | to_json }}", tmp_path)
+    assert file["path"] == "/etc/mesos-cni/qingcloud.conf"
+    written = json.loads(file["content"])
+    assert (written["cniVersion"], written["name"], written["type"]) == ("0.2.0", "qingcloud", "qingcni")
+    assert "plugins" not in written and "capabilities" not in written
+    passed = {"org.apache.mesos": {"network_info": {"name": "qingcloud", "labels": {}}}}
+    called = {**written, "args": {**written["args"], **passed}}
+    assert keys.unknown(called) == []
+    conf = netconf.parse(called, Settings().bindaddr)
+    assert conf.is_gateway and conf.routes[0].dst == "10.96.0.0/12"
+
+
+@pytest.mark.parametrize(
+    ("reasons", "given", "pods"),
+    [
+        ({"cap": 60, "limit": 64, "foreign": 1, "gateways": 0}, {}, 62),
+        ({"cap": 60, "limit": 64, "foreign": 4, "gateways": 0}, {"qingcni_host_network_pods": 0}, 60),
+        ({"cap": 57, "limit": 64, "foreign": 7, "gateways": 0}, {"qingcni_host_network_pods": 0}, 57),
+        # a gateway NIC takes its place when the first pod of its vxnet wants it
+        (
+            {"cap": 13, "limit": 16, "foreign": 2, "gateways": 1},
+            {"qingcni_is_gateway": True, "qingagent_vxnet": ["vxnet-a", "vxnet-b"], "qingcni_host_network_pods": 5},
+            12 + 5,
+        ),
+        ({"cap": 20, "limit": 64, "foreign": 1, "gateways": 0}, {"qingcni_is_gateway": True}, 22),
+        ({"cap": 0, "limit": 2, "foreign": 2, "gateways": 1}, {}, 2),
+    ],
+)
+def test_as_many_pods_as_there_are_nics_for(
+    tmp_path: Path, reasons: dict[str, int], given: dict[str, t.Any], pods: int
+) -> None:
+    told = {**given, "__qingcni_explained": {"stdout": json.dumps(reasons)}}
+    assert rendered("qingcni", told, "{{ _qingcni_max_pods }}", tmp_path) == pods
+
+
+@pytest.mark.parametrize(
+    ("kind", "written"),
+    [
+        ("config-dir", {"apiVersion": "kubelet.config.k8s.io/v1beta1", "kind": "KubeletConfiguration", "maxPods": 57}),
+        ("k3s", {"kubelet-arg+": ["max-pods=57"]}),
+        ("rke2", {"kubelet-arg+": ["max-pods=57"]}),
+    ],
+)
+def test_what_a_kubelet_is_told(tmp_path: Path, kind: str, written: dict[str, t.Any]) -> None:
+    given = {"qingcni_max_pods": 57}
+    assert rendered("qingcni", given, f"{{{{ _qingcni_kubelet_texts['{kind}'] }}}}", tmp_path) == written

@@ -87,7 +87,9 @@ class Installer:
                     self._activate(version.digest, before, after)
         gone = self._prune(after.current, after.previous) if activate else []
         changed = needs_deps or not lies_here or before != after or bool(gone)
+        idle = before == self._with(before, version, activate=True) and not self._unused(before)
         facts = {
+            "active": lies_here and not needs_deps and idle,
             "digest": version.digest,
             "version_path": str(version.directory),
             "deps_path": str(self.places.root / version.deps),
@@ -219,6 +221,9 @@ class Installer:
         status, output = self.systemctl("daemon-reload")
         if status != 0:
             raise HostnicError(f"systemctl daemon-reload failed: {output.strip()}")
+
+    def _unused(self, seen: Picture) -> list[str]:
+        return self.tree.unused(self.keep, seen.current, seen.previous)
 
     def _prune(self, current: t.Optional[str], previous: t.Optional[str]) -> list[str]:
         gone = self.tree.unused(self.keep, current, previous)

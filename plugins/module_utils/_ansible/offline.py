@@ -11,7 +11,7 @@ from ..hostnic.agent.degradation import Degradation
 from ..hostnic.agent.systemd import boot_id
 from ..hostnic.cloud.build import connect
 from ..hostnic.config import Settings
-from ..hostnic.config.files import find
+from ..hostnic.configuration.files import find
 from ..hostnic.engine import Engine
 from ..hostnic.errors import InvalidConfig
 from ..hostnic.model import GATEWAY, Link

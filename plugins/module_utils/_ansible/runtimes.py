@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Where the container runtimes of a node look for CNI plugins and configuration: in their own words, else defaults."""
+"""Where the container runtimes of a node look for CNI plugins and configuration: in their own words, else defaults.
+
+Mesos: its docs/cni.md and the flags of its agent.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +19,9 @@ CONF_SUFFIXES: t.Final = (".conf", ".conflist", ".json")  # what libcni and cont
 CONTAINERD_SECTIONS: t.Final = ("io.containerd.grpc.v1.cri.cni", "io.containerd.cri.v1.runtime.cni")
 CONTAINERD_CONFIG: t.Final = "etc/containerd/config.toml"
 CRIO_CONFIGS: t.Final = ("etc/crio/crio.conf", "etc/crio/crio.conf.d/*.conf")
+# Mesos' packages keep a flag a file, or all of them as variables of the service
+MESOS_FLAGS: t.Final = ("etc/mesos-agent", "etc/mesos-slave")
+MESOS_VARIABLES: t.Final = ("etc/default/mesos-agent", "etc/default/mesos-slave", "etc/default/mesos")
 
 _SECTION = re.compile(r"^\[\[?(?P<name>[^\[\]]+)\]\]?\s*(#.*)?$")
 _VALUE = re.compile(r"^(?P<key>[A-Za-z0-9_-]+)\s*=\s*(?P<value>.*)$")
@@ -27,11 +33,15 @@ Output = t.Callable[[t.Sequence[str]], t.Optional[str]]
 
 @dataclass(frozen=True)
 class Runtime:
-    """`bin_dirs` in the order of the search."""
+    """`bin_dirs` in the order of the search; `lists`: reads lists of plugins, and takes the first file alone.
+
+    One that does not, reads every file as the configuration of one plugin, and containers choose by its name.
+    """
 
     name: str
     bin_dirs: tuple[str, ...] = (BIN_DIR,)
     conf_dir: str = CONF_DIR
+    lists: bool = True
 
     def plugins(self, root: Path) -> set[str]:
         """Executables that it would find."""
@@ -45,21 +55,34 @@ class Surroundings:
     """What a CNI configuration of ours has to fit in with."""
 
     runtimes: list[Runtime]
+    shared: list[str] = field(default_factory=list)  # directories of one kind of runtime that the other kind reads too
     rivals: list[str] = field(default_factory=list)  # files that sort before ours
     others: list[str] = field(default_factory=list)  # files that sort after it
     plugins: list[str] = field(default_factory=list)  # executables that every runtime finds
 
 
-def find(conf_name: str, output: Output, root: Path = Path("/"), fixed: t.Optional[Runtime] = None) -> Surroundings:
-    """Read the node. `fixed`: look at these directories, whatever the runtimes say."""
-    runtimes = [fixed] if fixed else [item for item in (_containerd(output, root), _crio(root)) if item]
-    found = Surroundings(runtimes or [Runtime("none")])
-    for conf_dir in dict.fromkeys(runtime.conf_dir for runtime in found.runtimes):
+def find(
+    conf_name: str,
+    output: Output,
+    root: Path = Path("/"),
+    fixed: t.Optional[Runtime] = None,
+    mesos: t.Optional[Runtime] = None,
+) -> Surroundings:
+    """Read the node. `fixed`: look at these directories, whatever containerd and CRI-O say; `mesos`: and Mesos."""
+    reading = [fixed] if fixed else [item for item in (_containerd(output, root), _crio(root)) if item]
+    single = [item for item in (mesos or _mesos(root),) if item]
+    if not reading and not single:
+        reading = [Runtime("none")]
+    found = Surroundings(reading + single)
+    theirs = {runtime.conf_dir for runtime in reading}
+    found.shared = sorted({runtime.conf_dir for runtime in single} & theirs)
+    for conf_dir in dict.fromkeys(runtime.conf_dir for runtime in reading):
         for path in sorted((root / conf_dir.lstrip("/")).glob("*")):
             if path.suffix in CONF_SUFFIXES and path.name != conf_name:
                 files = found.rivals if path.name < conf_name else found.others
                 files.append(f"{conf_dir}/{path.name}")
-    found.plugins = sorted(set.intersection(*(runtime.plugins(root) for runtime in found.runtimes)))
+    seen = [runtime.plugins(root) for runtime in reading]
+    found.plugins = sorted(set.intersection(*seen)) if seen else []
     return found
 
 
@@ -89,6 +112,30 @@ def _crio(root: Path) -> t.Optional[Runtime]:
     dirs = [path.rstrip("/") for path in network.get("plugin_dirs", []) if path]
     conf_dir = (network.get("network_dir") or [CONF_DIR])[0].rstrip("/")
     return Runtime("cri-o", tuple(dirs or [BIN_DIR]), conf_dir)
+
+
+def _mesos(root: Path) -> t.Optional[Runtime]:
+    """None where no agent of Mesos is told about CNI: both flags are needed."""
+    flags: dict[str, str] = {}
+    for name in reversed(MESOS_VARIABLES):
+        path = root / name
+        if path.is_file():
+            flags.update(_assignments(path.read_text(encoding="utf-8")))
+    found = {key: flags.get(f"MESOS_NETWORK_CNI_{key.upper()}", "") for key in ("config_dir", "plugins_dir")}
+    for directory in reversed(MESOS_FLAGS):
+        for key in found:
+            path = root / directory / f"network_cni_{key}"
+            if path.is_file():
+                found[key] = path.read_text(encoding="utf-8").strip()
+    conf_dir, bin_dirs = found["config_dir"].rstrip("/"), found["plugins_dir"].split(":")
+    dirs = tuple(path.rstrip("/") for path in bin_dirs if path)
+    return Runtime("mesos", dirs, conf_dir, lists=False) if conf_dir and dirs else None
+
+
+def _assignments(text: str) -> dict[str, str]:
+    """Of a file that a shell or systemd reads."""
+    found = re.findall(r"^\s*(?:export\s+)?([A-Z_]+)=[\"']?([^\"'\n]*)", text, re.MULTILINE)
+    return dict(found)
 
 
 def toml_strings(text: str) -> dict[str, dict[str, list[str]]]:

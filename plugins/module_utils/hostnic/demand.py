@@ -22,8 +22,9 @@ USUAL_LEAD: t.Final = 5.0  # s from CreateNics to a link, before one was measure
 class Demand:
     """Not thread-safe: its owner holds a lock. Times are seconds of the pool's clock."""
 
-    def __init__(self, started: float) -> None:
+    def __init__(self, started: float, usual_lead: float = USUAL_LEAD) -> None:
         self._started = started
+        self._usual_lead = usual_lead
         self._arrivals: deque[tuple[int, Counter[Taste]]] = deque()  # number of the bucket, what pods accepted
         self._making: dict[str, float] = {}  # NICs of this process ► seconds of their CreateNics
         self._sent: dict[str, float] = {}
@@ -74,7 +75,7 @@ class Demand:
 
     def lead_time(self) -> float:
         """The 95th percentile, in seconds."""
-        return percentile(list(self._leads), 0.95) if self._leads else USUAL_LEAD
+        return percentile(list(self._leads), 0.95) if self._leads else self._usual_lead
 
     def quiet_surplus(self, surplus: int, period: float, now: float) -> int:
         """How many NICs nobody has needed throughout `period`; each answer above 0 begins a new period."""

@@ -12,7 +12,7 @@ import typing as t
 from dataclasses import fields
 from pathlib import Path
 
-from .. import config, wire
+from .. import config, probed, wire
 from ..cni import loglevel
 from ..errors import HostnicError
 from ..net import named
@@ -75,7 +75,8 @@ def _start(arguments: argparse.Namespace) -> None:
     flags = {names[name]: value for name, value in vars(arguments).items() if name in names}
     settings, origins = config.load(flags, os.environ, Path.cwd(), arguments.config)
     _log(loglevel.LEVELS[settings.loglevel])
-    service.run(settings, origins, config.instance_id(), os.environ)
+    measured = probed.read(CONFIGURATION / "probe.json")
+    service.run(measured.fitted(settings, origins), origins, config.instance_id(), os.environ, measured)
 
 
 def _log(level: int) -> None:

@@ -10,7 +10,8 @@ import typing as t
 from ..config import Settings
 from .breaker import Breaker
 from .connection import Connection, Observer
-from .credentials import Access, read_access
+from .credentials import Access
+from .fresh import FreshConnection
 from .keys import keys_for
 from .limiter import RateLimiter
 from .qingcloud import QingCloud
@@ -40,21 +41,24 @@ def connect(
     `breaker` None: one by the limiter's clock that tries again within `settings.reconcile_interval`, so that each
     round of the agent finds out.
     """
-    access = read_access(settings.access_file, overrides)
     limiter = limiter or RateLimiter(settings.api_rate, max(1, round(settings.api_rate)), clock, sleep, rng=rng)
-    return QingCloud(
-        Connection(
+    breaker = breaker or Breaker(longest=settings.reconcile_interval, clock=limiter.clock, rng=rng)
+
+    def made(access: Access) -> Connection:
+        return Connection(
             access,
             keys_for(access, wall=wall),
             limiter,
             zone=zone_of(settings, access, origins or {}),
-            breaker=breaker or Breaker(longest=settings.reconcile_interval, clock=limiter.clock, rng=rng),
+            breaker=breaker,
             observe=observe,
             clock=clock,
             wall=wall,
-        ),
-        Patience(retries=access.retries, deadline=patience, clock=clock, sleep=sleep, rng=rng),
-    )
+        )
+
+    connection = FreshConnection(settings.access_file, overrides, made)
+    retries = connection.access.retries
+    return QingCloud(connection, Patience(retries=retries, deadline=patience, clock=clock, sleep=sleep, rng=rng))
 
 
 def zone_of(settings: Settings, access: Access, origins: t.Mapping[str, str]) -> str:

@@ -44,6 +44,16 @@ def tls_context(access: Access) -> t.Optional[ssl.SSLContext]:
         raise errors.InvalidConfig(f"ca_file {access.ca_file} cannot be used: {error.strerror or error}") from error
 
 
+class Calls(t.Protocol):
+    """See `Connection`."""
+
+    def state(self) -> dict[str, t.Any]:
+        """See `Connection.state`."""
+
+    def call(self, action: str, params: t.Mapping[str, t.Any], within: t.Optional[float] = None) -> dict[str, t.Any]:
+        """See `Connection.call`."""
+
+
 class Connection:
     """To one zone of one cloud; safe for several threads, each call has a socket of its own.
 

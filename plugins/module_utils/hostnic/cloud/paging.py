@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 
 from ..errors import Denied, NotFound, Unreachable
 from . import items
-from .connection import Connection
+from .connection import Calls
 from .replies import with_message
 from .retry import Patience
 
@@ -72,7 +72,7 @@ class _Reading(t.Generic[_T]):
 class Pager:
     """Asks through `connection`, as often as `patience` says. Safe for several threads."""
 
-    def __init__(self, connection: Connection, patience: Patience) -> None:
+    def __init__(self, connection: Calls, patience: Patience) -> None:
         self._connection = connection
         self._patience = patience
         self._counts_all: dict[str, bool] = {}  # action ► whether its total_count is of all that the account has

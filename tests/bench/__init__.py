@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Measurements beside a yardstick, in one run: what a promise about costs is held against."""
