@@ -159,6 +159,9 @@ def test_an_upgrade_fails_no_pod(story: Story) -> None:
         story.cluster.play("upgrade", clone=story.clone)
     after = story.digests()
     assert len(set(after.values())) == 1 and set(after.values()) != set(before.values())
+    former = f"/usr/lib/hostnic/{old['digest']}/bin/qingcni"
+    status = ["env", "CNI_COMMAND=STATUS", "CNI_PATH=/opt/cni/bin", former]
+    assert first.run(status, stdin='{"cniVersion": "1.1.0", "name": "e2e", "type": "qingcni"}').stdout == ""
     now = story.version(first)
     assert (now["protocol"], now["journal_schema"]) == (2, old["journal_schema"] + 1)
     for node, pool in zip(story.nodes, pools):
