@@ -33,6 +33,8 @@ def check_attach(cloud: Cloud, zone_id: str, owner: str, instance: Instance, nic
         text = f"instance [{instance.instance_id}] is not running, nics can not be attached"
         raise ApiError(settings.attach_stopped_code, text)
     _check_instance_busy(cloud, instance.instance_id)
+    if settings.nic_limit_first:
+        check_limit(cloud, instance, nic_ids)
 
     def fits(nic_id: str) -> None:
         nic = nic_rules.owned_nic(cloud, zone_id, owner, nic_id)

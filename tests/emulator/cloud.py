@@ -62,6 +62,7 @@ class Cloud:
         self.addresses: dict[str, AddressBook] = {}
         self.instances: dict[str, Instance] = {}
         self.nics: dict[str, Nic] = {}
+        self.ghosts: list[tuple[float, Nic]] = []  # deleted NICs, and until when DescribeNics shows them
         self.jobs: dict[str, Job] = {}
         self.tags: dict[str, Tag] = {}
         self.last_sequence: dict[str, int] = {}
@@ -137,6 +138,7 @@ class Cloud:
         zone: str | None = None,
         owner: str | None = None,
         instance_type: str = "c1m1",
+        eip: str | None = None,
     ) -> Instance:
         """The primary NIC is made with it, and its link appears as ``eth0`` if the instance runs."""
         with self.lock:
@@ -145,7 +147,7 @@ class Cloud:
                 raise EmulatorError(f"instance {instance_id}: no vxnet {primary_vxnet}")
             instance = Instance(
                 instance_id, self._zone(zone), self._owner(owner), now, now, instance_name, instance_type,
-                status, "", netns,
+                status, "", netns, eip,
             )  # fmt: skip
             _add(self.instances, instance_id, instance)
             nic = self._primary(instance, primary_vxnet, private_ip, nic_id) if primary_vxnet else None
@@ -153,6 +155,21 @@ class Cloud:
         if port is not None:
             self.dataplane.plug([port])
         return instance
+
+    def add_tag(
+        self,
+        tag_id: str,
+        tag_name: str,
+        resources: t.Iterable[tuple[str, str]] = (),
+        *,
+        color: str = "",
+        zone: str | None = None,
+        owner: str | None = None,
+    ) -> Tag:
+        """``resources``: (resource_type, resource_id)."""
+        with self.lock:
+            tag = Tag(tag_id, self._zone(zone), self._owner(owner), self.clock.now(), tag_name, color, set(resources))
+            return _add(self.tags, tag_id, tag)
 
     def set_role(self, instance_id: str, role: str, lifetime: float = 3600.0) -> None:
         with self.lock:
@@ -169,8 +186,8 @@ class Cloud:
 
     def new_mac(self) -> str:
         prefix = self.settings.mac_prefix.lower().split(":")
-        for _ in range(10000):
-            rest = [f"{self.random.randrange(256):02x}" for _ in range(6 - len(prefix))]
+        for __ in range(10000):
+            rest = [f"{self.random.randrange(256):02x}" for __ in range(6 - len(prefix))]
             mac = ":".join(prefix + rest)
             if mac not in self.nics:
                 return mac
@@ -194,6 +211,12 @@ class Cloud:
 
     def tags_of(self, kind: str, resource_id: str) -> list[Tag]:
         return [tag for tag in self.tags.values() if (kind, resource_id) in tag.pairs]
+
+    def visible_nics(self) -> list[Nic]:
+        """What DescribeNics knows of now: not those just made, and still those just deleted."""
+        now = self.clock.now()
+        self.ghosts = [(until, nic) for until, nic in self.ghosts if until > now]
+        return [nic for nic in self.nics.values() if nic.visible_from <= now] + [nic for __, nic in self.ghosts]
 
     def network_of(self, vxnet: Vxnet) -> AddressBook | None:
         """The addresses that a router (or the base network) gives out on the vxnet."""

@@ -24,6 +24,7 @@ _ADD: t.Final[t.Mapping[str, t.Callable[[Cloud, t.Any], str]]] = {
     "access_keys": world.add_access_key,
     "instances": world.add_instance,
     "routers": world.add_router,
+    "tags": world.add_tag,
     "vxnets": world.add_vxnet,
 }
 
@@ -56,6 +57,7 @@ class Control:
             ("POST", "access_keys"): lambda rest, body: self._add("access_keys", body),
             ("DELETE", "access_keys"): lambda rest, body: self._revoke(rest[0] if rest else ""),
             ("POST", "routers"): lambda rest, body: self._add("routers", body),
+            ("POST", "tags"): lambda rest, body: self._add("tags", body),
             ("POST", "vxnets"): lambda rest, body: self._add("vxnets", body),
         }
 
@@ -91,6 +93,7 @@ class Control:
                 "vxnets": [dataclasses.asdict(vxnet) for vxnet in cloud.vxnets.values()],
                 "instances": [dataclasses.asdict(one) for one in cloud.instances.values()],
                 "nics": nics,
+                "tags": [{**dataclasses.asdict(tag), "pairs": sorted(tag.pairs)} for tag in cloud.tags.values()],
                 "jobs": [_job(dataclasses.asdict(job)) for job in cloud.jobs.values()],
                 "counters": self.counters(),
                 "faults": self._faults.to_list(),

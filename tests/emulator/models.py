@@ -85,6 +85,7 @@ class Instance:
     status: str = "running"
     transition_status: str = ""
     netns: str | None = None
+    eip: str | None = None
     role: Role | None = None
 
 

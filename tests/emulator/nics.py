@@ -93,6 +93,8 @@ def delete(cloud: Cloud, nics: t.Sequence[Nic]) -> None:
     for nic in nics:
         _give_back(cloud, nic)
         del cloud.nics[nic.nic_id]
+        if cloud.settings.delete_lag:
+            cloud.ghosts.append((cloud.clock.now() + cloud.settings.delete_lag, nic))
         for tag in cloud.tags_of("nic", nic.nic_id):
             tag.pairs.discard(("nic", nic.nic_id))
 

@@ -25,6 +25,7 @@ class Settings:
     nics_per_instance: int = 64
     nics_per_instance_type: t.Mapping[str, int] = dataclasses.field(default_factory=dict)
     nic_limit_code: int = 1400
+    nic_limit_first: bool = False  # a list longer than the limit is refused for that, before its NICs are looked at
 
     # 2: length of nics.n
     attach_list_max: int = 0
@@ -123,8 +124,9 @@ class Settings:
     delete_vxnet_with_nics: t.Literal["refuse", "allow"] = "refuse"
     leave_router_with_nics: t.Literal["refuse", "allow"] = "refuse"
 
-    # 19: how long a created NIC is not seen by DescribeNics
+    # 19: how long a created NIC is not seen by DescribeNics, and a deleted one still is
     describe_lag: float = 0.0
+    delete_lag: float = 0.0
 
     # 20: what DescribeVxnets says
     available_ip_count: t.Literal["allocatable", "dhcp_range"] = "allocatable"
@@ -154,6 +156,12 @@ class Settings:
 
     # 26
     mac_prefix: str = "52:54"
+
+    # In the Go SDK alone: whether ModifyNicAttributes takes enable_aspoof, the code that refuses it, and whether
+    # DescribeNics shows it
+    aspoof_change: t.Literal["accept", "refuse"] = "accept"
+    aspoof_refused_code: int = 1100
+    aspoof_shown: bool = False
 
     # Not unknown but a property of the place: what the fabric checks of NICs with enable_aspoof=1, how long
     # a call takes, and whether an attached NIC's address may be changed.

@@ -31,6 +31,8 @@ def nic_item(cloud: Cloud, nic: Nic) -> Item:
         "status_time": rfc3339(nic.status_time),
     }
     item.update(private_ip_of(cloud, nic))
+    if cloud.settings.aspoof_shown:
+        item["enable_aspoof"] = nic.enable_aspoof
     return item
 
 
@@ -43,7 +45,7 @@ def private_ip_of(cloud: Cloud, nic: Nic) -> Item:
 
 
 def tag_item(tag: Tag, verbose: bool) -> Item:
-    counts = Counter(kind for kind, _ in tag.pairs)
+    counts = Counter(kind for kind, __ in tag.pairs)
     item: Item = {
         "tag_id": tag.tag_id,
         "tag_name": tag.tag_name,
@@ -73,7 +75,7 @@ def vxnet_item(cloud: Cloud, vxnet: Vxnet, verbose: bool) -> Item:
         "create_time": rfc3339(vxnet.created),
         "owner": vxnet.owner,
         "zone_id": vxnet.zone_id,
-        "tags": [],
+        "tags": [tag_item(tag, verbose=False) for tag in cloud.tags_of("vxnet", vxnet.vxnet_id)],
         "vpc_router_id": vxnet.router_id or "",
         "available_ip_count": left,
         "tunnel_type": vxnet.tunnel_type or settings.tunnel_type,
@@ -138,7 +140,7 @@ def instance_item(cloud: Cloud, instance: Instance, verbose: bool) -> Item:
         "vcpus_current": 1,
         "memory_current": 1024,
         "image": {"image_id": "img-00000000"},
-        "eip": None,
+        "eip": {"eip_id": f"eip-{instance.instance_id[2:]}", "eip_addr": instance.eip} if instance.eip else None,
         "security_group": None,
         "vxnets": [_vxnet_of_instance(cloud, nic) for nic in cloud.nics_of(instance.instance_id)],
         "owner": instance.owner,

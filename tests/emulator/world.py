@@ -11,7 +11,7 @@ from tests.emulator.cloud import Cloud
 from tests.emulator.errors import EmulatorError
 
 _KEYS: t.Final[t.Mapping[str, tuple[str, ...]]] = {
-    "world": ("zone", "access_keys", "routers", "vxnets", "instances"),
+    "world": ("zone", "zones", "access_keys", "routers", "vxnets", "instances", "tags"),
     "access key": ("access_key_id", "secret_access_key", "owner"),
     "router": ("router_id", "vpc_network", "router_name", "owner", "zone"),
     "vxnet": (
@@ -32,12 +32,14 @@ _KEYS: t.Final[t.Mapping[str, tuple[str, ...]]] = {
         "instance_type",
         "status",
         "netns",
+        "eip",
         "primary",
         "role",
         "owner",
         "zone",
     ),
     "primary": ("vxnet_id", "private_ip", "nic_id"),
+    "tag": ("tag_id", "tag_name", "resources", "color", "owner", "zone"),
 }
 
 
@@ -55,12 +57,14 @@ def build(cloud: Cloud, world: t.Any) -> None:
     zone = world.get("zone")
     if not isinstance(zone, str):
         raise EmulatorError("a world needs a zone")
-    cloud.add_zone(zone)
+    for zone_id in (zone, *world.get("zones", [])):
+        cloud.add_zone(zone_id)
     for kind, add in (
         ("access_keys", add_access_key),
         ("routers", add_router),
         ("vxnets", add_vxnet),
         ("instances", add_instance),
+        ("tags", add_tag),
     ):
         for item in world.get(kind, []):
             add(cloud, item)
@@ -98,6 +102,15 @@ def add_instance(cloud: Cloud, item: t.Any) -> str:
     if role:
         cloud.set_role(instance.instance_id, role)
     return instance.instance_id
+
+
+def add_tag(cloud: Cloud, item: t.Any) -> str:
+    """``resources``: type ► ids."""
+    _check("tag", item, "tag_id", "tag_name")
+    rest = dict(item)
+    resources = rest.pop("resources", {})
+    pairs = [(kind, resource_id) for kind, ids in resources.items() for resource_id in ids]
+    return cloud.add_tag(rest.pop("tag_id"), rest.pop("tag_name"), pairs, **rest).tag_id
 
 
 def _check(kind: str, item: t.Any, *required: str) -> None:

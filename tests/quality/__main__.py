@@ -11,7 +11,7 @@ import typing as t
 from pathlib import Path
 
 from tests.lab.progress import Progress
-from tests.quality import artifact, pythons, static
+from tests.quality import artifact, functional, pythons, static
 from tests.quality.ansibletest import PIP
 from tests.quality.errors import CheckError
 from tests.quality.venvs import venv
@@ -28,7 +28,10 @@ CHECKS: dict[str, t.Callable[[artifact.Artifact], None]] = {
     "docs-site": static.docs_site,
     "importer": static.importer,
     "ansible-lint": static.ansible_lint,
+    "units": functools.partial(functional.units, "2.19"),
     **{f"sanity-{core}": functools.partial(static.sanity, core) for core in PIP},
+    # the pytest of `make test` runs them with the newest
+    **{f"integration-{core}": functools.partial(functional.targets, core) for core in list(PIP)[:-1]},
 }
 MORE: dict[str, t.Callable[[artifact.Artifact], None]] = {"pythons": pythons.tested}
 

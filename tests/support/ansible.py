@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import typing as t
 from pathlib import Path
 
 CLONE = Path(__file__).resolve().parents[2]
@@ -13,16 +14,24 @@ CLONE = Path(__file__).resolve().parents[2]
 
 def ansible(*words: str, within: tuple[str, ...] = ()) -> str:
     """What it printed. `within`: a command that runs a command, such as `ip netns exec`."""
+    done = attempt(*words, within=within)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def attempt(
+    *words: str, within: tuple[str, ...] = (), environ: t.Optional[t.Mapping[str, str]] = None, cwd: Path = CLONE
+) -> subprocess.CompletedProcess[str]:
+    """What became of it. `environ` is laid over this process's own."""
     program = Path(sys.executable).with_name(words[0])
-    environment = {**os.environ, "ANSIBLE_CONFIG": str(CLONE / "ansible.cfg"), "ANSIBLE_LOCALHOST_WARNING": "False"}
-    done = subprocess.run(
-        [*within, program, *words[1:]],
-        cwd=CLONE,
-        env=environment,
+    usual = {"ANSIBLE_CONFIG": str(CLONE / "ansible.cfg"), "ANSIBLE_LOCALHOST_WARNING": "False"}
+    return subprocess.run(
+        [*within, str(program), *words[1:]],
+        cwd=cwd,
+        env={**os.environ, **usual, **(environ or {})},
+        stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
         check=False,
         timeout=300,
     )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout

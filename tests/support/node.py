@@ -22,6 +22,7 @@ from hostnic.engine import Engine
 from hostnic.errors import PoolEmpty
 from hostnic.model import LeaseKey, Nic, PodLink, Route
 from hostnic.ports import Store
+from hostnic.probed import Probed
 from hostnic.reconcile import COALESCE
 from hostnic.states import State
 from hostnic.store.memory import MemoryStore
@@ -63,8 +64,10 @@ class Node:
         *,
         cloud: t.Optional[CloudSettings] = None,
         store: t.Optional[Store] = None,
+        probed: t.Optional[Probed] = None,
         **settings: t.Any,
     ) -> None:
+        self._probed = probed
         self.clock = self._new_clock()
         self.kernel = MemoryKernel("node1")
         self.guard = SilentGuard()
@@ -85,7 +88,7 @@ class Node:
 
     def start_agent(self) -> None:
         """Build the pool anew from its journal, as a restarted agent does."""
-        host, _, port = self.emulator.url.removeprefix("http://").partition(":")
+        host, __, port = self.emulator.url.removeprefix("http://").partition(":")
         access = self._directory / "client.yaml"
         access.write_text(
             yaml.safe_dump(
@@ -112,6 +115,7 @@ class Node:
             self.store,
             self.clock.now,
             dice=self._dice,
+            probed=self._probed,
         )
         self.pool = self.engine.pool
         follow = follow_links(self.engine)
@@ -146,7 +150,7 @@ class Node:
     def add(self, container: str, netns: int, vxnets: tuple[str, ...] = (), patience: float = 0.0) -> Nic:
         """What a CNI ADD does; it waits for so many seconds at most."""
         key = LeaseKey("net", container, "eth0")
-        nic, _ = self.pool.acquire(key, {}, self.clock.now() + patience, lambda: False, vxnets)
+        nic, __ = self.pool.acquire(key, {}, self.clock.now() + patience, lambda: False, vxnets)
         default = Route("0.0.0.0/0", self.pool.vxnet(nic.vxnet_id).gateway)
         pod = PodLink("eth0", f"{nic.private_ip}/24", (default,))
         ifindex = self.kernel.to_pod(nic.nic_id, netns, pod).ifindex

@@ -55,16 +55,23 @@ def _find(module: AnsibleModule) -> t.Optional[str]:
             "this machine's Python lacks qingcloud-sdk and PyYAML, and nobody sent them: call the module by the name "
             "that its action plugin has, qingcloud.cni." + module._name
         )
-    name = shelf.deps_name(given["lock"])
-    for place in _places():
-        if shelf.Shelf(place).has_deps(name) and _trusted(place / name):
-            return str(place / name)
+    found = laid(given["lock"])
+    if found is not None:
+        return found
     if _installed():
         return ""
     if not given.get("archive"):
         return None
     places = [Path(module.tmpdir) / OPTION] if module.check_mode else _places()
+    name = shelf.deps_name(given["lock"])
     return str(_lay(places, name, given) / name)
+
+
+def laid(lock_text: str) -> t.Optional[str]:
+    """The directory in which the lock's packages lie on this machine, None where they do not."""
+    name = shelf.deps_name(lock_text)
+    found = (place / name for place in _places() if shelf.Shelf(place).has_deps(name) and _trusted(place / name))
+    return next(map(str, found), None)
 
 
 def _places() -> list[Path]:

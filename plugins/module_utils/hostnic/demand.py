@@ -22,8 +22,9 @@ USUAL_LEAD: t.Final = 5.0  # s from CreateNics to a link, before one was measure
 class Demand:
     """Not thread-safe: its owner holds a lock. Times are seconds of the pool's clock."""
 
-    def __init__(self, started: float) -> None:
+    def __init__(self, started: float, usual_lead: float = USUAL_LEAD) -> None:
         self._started = started
+        self._usual_lead = usual_lead
         self._arrivals: deque[tuple[int, Counter[Taste]]] = deque()  # number of the bucket, what pods accepted
         self._making: dict[str, float] = {}  # NICs of this process ► seconds of their CreateNics
         self._sent: dict[str, float] = {}
@@ -43,13 +44,13 @@ class Demand:
         bucket = int(now // BUCKET)
         self._forget(bucket)
         elapsed = min(WINDOW, max(FIRST, bucket - int(self._started // BUCKET) + 1))
-        counts = [float(sum(tastes.values())) for _, tastes in self._arrivals]
+        counts = [float(sum(tastes.values())) for __, tastes in self._arrivals]
         return percentile(counts + [0.0] * (elapsed - len(counts)), 0.95) / BUCKET
 
     def tastes(self, now: float) -> tuple[tuple[Taste, int], ...]:
         """What the pods of the last ten minutes accepted ► how many of them."""
         self._forget(int(now // BUCKET))
-        total: Counter[Taste] = sum((tastes for _, tastes in self._arrivals), Counter())
+        total: Counter[Taste] = sum((tastes for __, tastes in self._arrivals), Counter())
         return tuple(sorted(total.items()))
 
     def made(self, nic_ids: t.Iterable[str], seconds: float) -> None:
@@ -74,7 +75,7 @@ class Demand:
 
     def lead_time(self) -> float:
         """The 95th percentile, in seconds."""
-        return percentile(list(self._leads), 0.95) if self._leads else USUAL_LEAD
+        return percentile(list(self._leads), 0.95) if self._leads else self._usual_lead
 
     def quiet_surplus(self, surplus: int, period: float, now: float) -> int:
         """How many NICs nobody has needed throughout `period`; each answer above 0 begins a new period."""

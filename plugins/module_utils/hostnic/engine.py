@@ -12,6 +12,7 @@ from .orders import Orders
 from .parts import Parts
 from .pool import Pool
 from .ports import Clock, Cloud, Guard, Links, Store
+from .probed import Probed
 from .reconcile import Reconciler
 from .survey import Survey
 from .table import Table
@@ -32,18 +33,20 @@ class Engine:
         clock: Clock,
         dice: t.Callable[[], float] = random.random,
         level: t.Optional[t.Callable[[], str]] = None,
+        probed: t.Optional[Probed] = None,
     ) -> None:
-        """`level`: see `Parts`; the settings' own where nothing else tells."""
+        """`level`: see `Parts`; the settings' own where nothing else tells. `probed`: what is known of the cloud."""
+        probed = probed or Probed()
         self.wake = threading.Event()
         self._store = store
         self.table = Table(store, clock)
         self.table.open(boot_id, instance_id)
         self.orders = Orders(self.table, clock, self.wake.set)
-        self.pool = Pool(settings, self.table, links, clock, self.wake.set)
+        self.pool = Pool(settings, self.table, links, clock, self.wake.set, probed.lead_time)
         self.survey = Survey(self.table, links, self.pool, clock)
         parts = Parts(
             settings, instance_id, cloud, links, guard, self.table, self.orders, self.pool, self.survey, clock, dice,
-            level or (lambda: settings.degradation),
+            level or (lambda: settings.degradation), probed,
         )  # fmt: skip
         self.reconciler = Reconciler(parts)
         parts.protect()

@@ -11,6 +11,7 @@ import typing as t
 
 from .model import Fact, Intent
 from .ports import Clock
+from .probed import Probed
 from .states import State
 from .table import Table
 
@@ -26,9 +27,11 @@ QUEUED: t.Final = 2.0  # s that a job may be pending beside one that works, befo
 class AttachJobs:
     """One thread writes, the reconciler's."""
 
-    def __init__(self, table: Table, chunk: int, clock: Clock) -> None:
+    def __init__(self, table: Table, chunk: int, clock: Clock, probed: Probed) -> None:
         self._table = table
         self._chunk = chunk
+        self._longest = max(chunk, min(MOST_AT_ONCE, probed.list_max or MOST_AT_ONCE))
+        self._measured_serial = probed.serial
         self._clock = clock
         self._long_lists = True  # until the cloud has refused one
         self._doubted: tuple[frozenset[str], ...] = ()  # refused beside another job: for that reason?
@@ -36,12 +39,13 @@ class AttachJobs:
     @property
     def serial(self) -> bool:
         """A second attach job on this instance is of no use, or that is just being found out."""
-        return len(self._doubted) >= DOUBTS or self._table.fact(ATTACH_JOBS) == SERIAL
+        known = self._measured_serial or self._table.fact(ATTACH_JOBS) == SERIAL
+        return known or len(self._doubted) >= DOUBTS
 
     @property
     def chunk(self) -> int:
         """NICs in one job: many small ones side by side, or as many as possible one after the other."""
-        return MOST_AT_ONCE if self.serial and self._long_lists else self._chunk
+        return self._longest if self.serial and self._long_lists else self._chunk
 
     def must_wait(self, nic_ids: t.Collection[str]) -> bool:
         """While others are being attached: alone it will show why these were refused."""

@@ -94,6 +94,7 @@ class Instance:
     instance_type: str = ""
     zone: str = ""
     image_id: str = ""
+    eip: str = ""  # its public address
     nics: tuple[InstanceNic, ...] = ()
     tags: tuple[tuple[str, str], ...] = ()
     created: float = 0.0

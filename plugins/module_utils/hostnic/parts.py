@@ -11,6 +11,7 @@ from .model import GATEWAY, CloudNic, Nic, gateway_link, nic_names
 from .orders import Orders
 from .pool import Pool
 from .ports import Clock, Cloud, Guard, Links
+from .probed import Probed
 from .survey import Survey
 from .table import Table
 
@@ -31,6 +32,7 @@ class Parts:
     clock: Clock
     dice: t.Callable[[], float]
     level: t.Callable[[], str]
+    probed: Probed = Probed()
 
     @property
     def names(self) -> dict[str, str]:

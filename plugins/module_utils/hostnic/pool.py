@@ -8,7 +8,7 @@ import typing as t
 from dataclasses import replace
 
 from .config import Settings
-from .demand import Demand
+from .demand import USUAL_LEAD, Demand
 from .errors import Busy, HostnicError, InvalidConfig, NotFound, PoolEmpty
 from .model import GATEWAY, POOL, Fact, Fixed, KnownVxnet, Lease, LeaseKey, Nic, Waiter
 from .orders import check_open, refusal
@@ -50,7 +50,13 @@ class Pool:
     """
 
     def __init__(
-        self, settings: Settings, table: Table, links: Links, clock: Clock, wake: t.Callable[[], None]
+        self,
+        settings: Settings,
+        table: Table,
+        links: Links,
+        clock: Clock,
+        wake: t.Callable[[], None],
+        usual_lead: float = USUAL_LEAD,
     ) -> None:
         self._settings = settings
         self._table = table
@@ -61,7 +67,7 @@ class Pool:
         self._gateways: set[str] = set()
         self._clean: dict[str, float] = {}  # resting NICs whose address is forgotten ► since when they rest
         self._troubles: t.Mapping[str, HostnicError] = {EVERYWHERE: Busy("the agent has just started")}
-        self.demand = Demand(clock())
+        self.demand = Demand(clock(), usual_lead)
         self.steals = 0
 
     # -- for CNI -----------------------------------------------------------------------------------------------------

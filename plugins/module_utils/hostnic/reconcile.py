@@ -25,7 +25,6 @@ from .states import IllegalTransition
 
 log = logging.getLogger("hostnic.reconcile")
 
-NIC_LIMIT: t.Final = 64  # NICs that QingCloud attaches to an instance, the primary included
 FLUSH_AGAIN: t.Final = 5.0  # s after which an address that could not be forgotten is tried again
 COALESCE: t.Final = 0.2  # s in which demand gathers before it is acted upon
 
@@ -36,8 +35,8 @@ class Reconciler:
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
         self._table = parts.table
-        self._blocks = Blocks(parts.clock, NIC_LIMIT)
-        self._jobs = AttachJobs(parts.table, parts.settings.attach_chunk, parts.clock)
+        self._blocks = Blocks(parts.clock, parts.probed.nic_limit)
+        self._jobs = AttachJobs(parts.table, parts.settings.attach_chunk, parts.clock, parts.probed)
         self._observer = Observer(parts, self._blocks, self._jobs)
         self._actor = Actor(parts, self._blocks, self._jobs, self._observer)
         self._pace = Pace(parts.settings.reconcile_interval, parts.clock, parts.dice)

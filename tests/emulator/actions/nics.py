@@ -31,8 +31,7 @@ def create(call: Call) -> Item:
 
 def describe(call: Call) -> Item:
     params, cloud = call.params, call.cloud
-    now = cloud.clock.now()
-    mine = [nic for nic in call.mine(cloud.nics.values()) if nic.visible_from <= now]
+    mine = call.mine(cloud.visible_nics())
     found = mine
     wanted = [rules.normal_id(cloud, nic_id) for nic_id in params.items("nics")]
     if wanted:
@@ -66,6 +65,8 @@ def modify(call: Call) -> Item:
     nic = rules.owned_nic(cloud, call.zone_id, call.owner, params.required("nic"))
     name, address, vxnet_id = params.text("nic_name"), params.text("private_ip"), params.text("vxnet")
     aspoof = params.flag("enable_aspoof", nic.enable_aspoof)
+    if params.text("enable_aspoof") is not None and cloud.settings.aspoof_change == "refuse":
+        raise ApiError(cloud.settings.aspoof_refused_code, "parameter [enable_aspoof] can not be changed")
     if name is not None:
         name = rules.check_name(cloud, name)
     if vxnet_id and vxnet_id != nic.vxnet_id:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""CreateTag, AttachTags, DetachTags, DescribeTags, DeleteTags. NICs and instances show their tags."""
+"""CreateTag, AttachTags, DetachTags, DescribeTags, DeleteTags. Instances, vxnets and NICs show their tags."""
 
 from __future__ import annotations
 

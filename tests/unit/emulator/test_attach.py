@@ -82,6 +82,15 @@ def test_an_instance_has_64_nics_at_most(rig: Rig) -> None:
     rig.attach(nics[63:], NODE_B)
 
 
+def test_the_limit_may_be_looked_at_before_the_nics(raw: Rig) -> None:
+    raw.set(nics_per_instance=3)
+    raw.refused(2100, "AttachNics", nics=[NOWHERE, NOWHERE.replace("ff", "fe"), PRIMARY], instance=NODE)
+    raw.set(nic_limit_first=True)
+    many = [f"52:54:00:ff:ff:{number:02x}" for number in range(3)]
+    assert "only attach [3] nics" in raw.refused(1400, "AttachNics", nics=many, instance=NODE)
+    raw.refused(2100, "AttachNics", nics=many[:2], instance=NODE)
+
+
 def test_the_limit_by_setting_and_by_type(raw: Rig) -> None:
     nics = raw.create(3)
     raw.set(nics_per_instance=2, nic_limit_code=2500)
@@ -137,7 +146,7 @@ class TestPartial:
 
 class TestParallelJobs:
     def test_allowed_on_one_instance(self, raw: Rig) -> None:
-        jobs = [raw.attach(raw.create()) for _ in range(2)]
+        jobs = [raw.attach(raw.create()) for __ in range(2)]
         raw.emu.advance(3.5)
         assert [raw.job(job)["status"] for job in jobs] == ["successful"] * 2
 

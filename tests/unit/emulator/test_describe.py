@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import pytest
 
+from tests.emulator import Emulator, ManualClock
 from tests.unit.emulator.rig import (
     ALONE,
     BASE,
@@ -161,6 +162,45 @@ def test_instances(rig: Rig) -> None:
     assert rig.ok("DescribeInstances", search_word="node-1")["total_count"] == 1
     assert rig.ok("DescribeInstances")["total_count"] == 3
     rig.refused(1100, "DescribeInstances", status=["asleep"])
+
+
+def test_instances_by_their_tags(rig: Rig) -> None:
+    rig.emu.cloud.add_tag("tag-nodes001", "nodes", [("instance", NODE), ("instance", NODE_B), ("vxnet", PODS)])
+    rig.emu.cloud.add_tag("tag-other001", "other", [("instance", NODE_B)])
+
+    def ids(**filters: object) -> list[str]:
+        return [item["instance_id"] for item in rig.ok("DescribeInstances", **filters)["instance_set"]]
+
+    assert ids(tags=["tag-nodes001"]) == [NODE, NODE_B]
+    assert ids(tags=["tag-other001"]) == [NODE_B]
+    assert ids(tags=["tag-nosuch00"]) == []
+    item = rig.ok("DescribeInstances", instances=[NODE_B])["instance_set"][0]
+    assert [(tag["tag_id"], tag["tag_name"]) for tag in item["tags"]] == [
+        ("tag-nodes001", "nodes"),
+        ("tag-other001", "other"),
+    ]
+    assert [tag["tag_name"] for tag in rig.ok("DescribeVxnets", vxnets=[PODS])["vxnet_set"][0]["tags"]] == ["nodes"]
+
+
+def test_a_world_may_have_several_zones_and_tags() -> None:
+    world = {
+        "zone": "lab1",
+        "zones": ["lab2"],
+        "instances": [
+            {"instance_id": "i-00000001", "eip": "192.0.2.1"},
+            {"instance_id": "i-00000002", "zone": "lab2"},
+        ],
+        "tags": [
+            {"tag_id": "tag-00000001", "tag_name": "a", "resources": {"instance": ["i-00000002"]}, "zone": "lab2"}
+        ],
+    }
+    with Emulator(world=world, clock=ManualClock()) as emulator:
+        assert {one.instance_id: one.zone_id for one in emulator.cloud.instances.values()} == {
+            "i-00000001": "lab1",
+            "i-00000002": "lab2",
+        }
+        assert [tag.tag_name for tag in emulator.cloud.tags_of("instance", "i-00000002")] == ["a"]
+        assert emulator.cloud.instances["i-00000001"].eip == "192.0.2.1"
 
 
 def test_unknown_instance(raw: Rig) -> None:

@@ -194,6 +194,14 @@ class TestModify:
         assert rig.emu.cloud.nics[nic].enable_aspoof == 0
         rig.refused(1100, "ModifyNicAttributes", nic=nic, enable_aspoof=2)
 
+    def test_aspoof_may_be_refused_or_shown(self, raw: Rig) -> None:
+        nic = raw.create()[0]
+        assert "enable_aspoof" not in raw.nic(nic)
+        raw.set(aspoof_change="refuse", aspoof_refused_code=1101, aspoof_shown=True)
+        raw.refused(1101, "ModifyNicAttributes", nic=nic, enable_aspoof=0)
+        assert raw.nic(nic)["enable_aspoof"] == 1
+        raw.ok("ModifyNicAttributes", nic=nic, nic_name="new")
+
     def test_address_of_a_free_nic(self, rig: Rig) -> None:
         nic = rig.create()[0]
         rig.ok("ModifyNicAttributes", nic=nic, private_ip="172.16.1.99")
@@ -226,6 +234,15 @@ class TestDelete:
         assert set(reply) == {"action", "ret_code"}
         assert rig.ok("DescribeNics", nics=nics)["nic_set"] == []
         assert rig.ok("CreateNics", vxnet=PODS)["nics"][0]["private_ip"] == "172.16.1.2"
+
+    def test_may_show_for_a_while(self, raw: Rig) -> None:
+        nic = raw.create()[0]
+        raw.set(delete_lag=5)
+        raw.ok("DeleteNics", nics=[nic])
+        assert raw.nic(nic)["status"] == "available"
+        raw.refused(2100, "DeleteNics", nics=[nic])
+        raw.emu.advance(5)
+        assert raw.ok("DescribeNics", nics=[nic])["nic_set"] == []
 
     def test_attached_unknown_foreign_and_none(self, rig: Rig, other: Rig) -> None:
         rig.refused(1400, "DeleteNics", nics=rig.attached())

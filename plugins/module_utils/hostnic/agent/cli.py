@@ -12,11 +12,11 @@ import typing as t
 from dataclasses import fields
 from pathlib import Path
 
-from .. import config, wire
+from .. import config, probed, wire
 from ..cni import loglevel
 from ..errors import HostnicError
 from ..net import named
-from . import questions, service
+from . import about, questions, service
 
 log = logging.getLogger("hostnic.agent")
 
@@ -75,7 +75,8 @@ def _start(arguments: argparse.Namespace) -> None:
     flags = {names[name]: value for name, value in vars(arguments).items() if name in names}
     settings, origins = config.load(flags, os.environ, Path.cwd(), arguments.config)
     _log(loglevel.LEVELS[settings.loglevel])
-    service.run(settings, origins, config.instance_id(), os.environ)
+    measured = probed.read(CONFIGURATION / "probe.json")
+    service.run(measured.fitted(settings, origins), origins, config.instance_id(), os.environ, measured)
 
 
 def _log(level: int) -> None:
@@ -90,21 +91,20 @@ def _parking(arguments: argparse.Namespace) -> None:
     named.make(service.PARKING)
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format=LOG_FORMAT)
     try:
-        settings, _ = config.load({}, os.environ, CONFIGURATION, arguments.config)
+        settings, __ = config.load({}, os.environ, CONFIGURATION, arguments.config)
         service.guard_early(settings.statedir)
     except HostnicError as error:  # the netns stands, and the agent guards the NICs once it runs
         log.warning("network managers are not told of pods' NICs yet: %s", error.message)
 
 
-def _version(_: argparse.Namespace) -> None:
-    manifest = Path(__file__).resolve().parents[2] / "manifest.json"
-    told = json.loads(manifest.read_text(encoding="utf-8")) if manifest.exists() else {}
-    text = f"qingagent {told.get('version', 'not installed')} {told.get('digest', '')}".rstrip()
+def _version(__: argparse.Namespace) -> None:
+    told = about.package()
+    text = f"qingagent {told['version'] or 'not installed'} {told['digest']}".rstrip()
     sys.stdout.write(f"{text}\n")
 
 
 def _ask(arguments: argparse.Namespace) -> None:
-    parameter, _ = questions.PARAMETERS.get(arguments.question, ("", str))
+    parameter, __ = questions.PARAMETERS.get(arguments.question, ("", str))
     params = {parameter: arguments.parameter} if parameter else {}
     answer = json.dumps(wire.ask(arguments.socket, arguments.question, params), indent=2)
     sys.stdout.write(f"{answer}\n")

@@ -19,6 +19,7 @@ from ..engine import Engine
 from ..net.guard import ManagerGuard
 from ..net.links import KernelLinks
 from ..net.monitor import LinkMonitor
+from ..probed import Probed
 from ..store.sqlite import FILE, SqliteStore
 from . import loops, questions, systemd
 from .degradation import Degradation
@@ -45,7 +46,11 @@ def guard_early(statedir: str) -> None:
 
 
 def run(
-    settings: Settings, origins: t.Mapping[str, str], instance_id: str, environ: t.MutableMapping[str, str]
+    settings: Settings,
+    origins: t.Mapping[str, str],
+    instance_id: str,
+    environ: t.MutableMapping[str, str],
+    probed: Probed,
 ) -> None:
     """Serve until SIGTERM or SIGINT.
 
@@ -53,7 +58,7 @@ def run(
     """
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
+        signal.signal(number, lambda *__: stop.set())
 
     told = systemd.take(environ)
     boot_id = systemd.boot_id()
@@ -68,6 +73,7 @@ def run(
         store=SqliteStore(settings.statedir),
         clock=wire.boottime,
         level=Degradation(settings),
+        probed=probed,
     )
     network = HostNetwork(settings, engine.table, engine.pool)
     network.apply()

@@ -58,7 +58,7 @@ def instance(item: Item) -> t.Optional[Instance]:
     instance_id = text(item, "instance_id")
     if not instance_id:
         return None
-    image = item.get("image")
+    image, eip = item.get("image"), item.get("eip")
     nics = (
         InstanceNic(mac(text(row, "nic_id")), text(row, "vxnet_id"), text(row, "private_ip"), number(row, "role") or 0)
         for row in rows(item, "vxnets")
@@ -71,6 +71,7 @@ def instance(item: Item) -> t.Optional[Instance]:
         instance_type=text(item, "instance_type"),
         zone=text(item, "zone_id"),
         image_id=text(image, "image_id") if isinstance(image, dict) else "",
+        eip=text(eip, "eip_addr") if isinstance(eip, dict) else "",
         nics=tuple(nic for nic in nics if nic.vxnet_id),
         tags=tuple((text(row, "tag_id"), text(row, "tag_name")) for row in rows(item, "tags") if text(row, "tag_id")),
         created=moment(item, "create_time"),

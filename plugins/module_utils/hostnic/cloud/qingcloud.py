@@ -73,13 +73,17 @@ class QingCloud:
         """What holds calls back, JSON-ready: `limiter` as of `RateLimiter.state`, `breaker` as of `Breaker.state`."""
         return self._connection.state()
 
+    def call(self, action: str, params: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
+        """The answer of one call as it is, sent once: for what is to be measured rather than used."""
+        return self._connection.call(action, params, self._patience.deadline)
+
     # -- writes -------------------------------------------------------------------------------------------------------
 
     def create_nics(self, vxnet_id: str, count: int, name: str, private_ips: t.Sequence[str] = ()) -> list[CloudNic]:
         if not 1 <= count <= MOST_NICS or (private_ips and len(private_ips) != count):
             raise HostnicError(f"CreateNics makes 1 to {MOST_NICS} NICs, with an address for each or for none")
         params = {"vxnet": vxnet_id, "count": count, "nic_name": name, "private_ips": list(private_ips) or None}
-        answer = self._write("CreateNics", params)
+        answer = self.call("CreateNics", params)
         made = []
         for row in items.rows(answer, "nics"):
             nic_id = items.mac(items.text(row, "nic_id"))
@@ -103,22 +107,19 @@ class QingCloud:
 
     def delete_nics(self, nic_ids: t.Sequence[str]) -> None:
         if nic_ids:
-            self._write("DeleteNics", {"nics": _macs(nic_ids)})
+            self.call("DeleteNics", {"nics": _macs(nic_ids)})
             log.info("deleted %d NICs: %s", len(nic_ids), " ".join(nic_ids))
 
     def allow_foreign_sources(self, nic_id: str) -> None:
         params = {"nic": items.mac(_named("nic_id", nic_id)), "enable_aspoof": 0}
-        self._write("ModifyNicAttributes", params)
+        self.call("ModifyNicAttributes", params)
 
     def _job(self, action: str, params: dict[str, t.Any]) -> str:
-        job_id = items.text(self._write(action, params), "job_id")
+        job_id = items.text(self.call(action, params), "job_id")
         if not job_id:
             raise _incomplete(action, "names no job")
         log.info("%s of %s: job %s", action, " ".join(params["nics"]), job_id)
         return job_id
-
-    def _write(self, action: str, params: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
-        return self._connection.call(action, params, self._patience.deadline)
 
     # -- reads --------------------------------------------------------------------------------------------------------
 

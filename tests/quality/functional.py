@@ -1,0 +1,33 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""`ansible-test units` and `ansible-test integration` on the installed collection."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+from tests.quality.ansibletest import ansible_test
+from tests.quality.artifact import Artifact
+from tests.quality.errors import CheckError
+from tests.quality.venvs import CLONE
+from tests.support import integration
+
+_HERE = ["--local", "--python", ".".join(str(part) for part in sys.version_info[:2])]
+
+
+def units(core: str, artifact: Artifact) -> None:
+    said = ansible_test(artifact, core, "units", *_HERE, "--requirements")
+    if " passed" not in said:
+        raise CheckError(f"no unit test ran\n{said}")
+
+
+def targets(core: str, artifact: Artifact) -> None:
+    """All integration targets against an emulated cloud of their own, whose address a file tells."""
+    with integration.cloud() as emulator:
+        variables = {**integration.variables(emulator), "artifact_cache": str(CLONE / ".cache/artifacts")}
+        path = artifact.tree / "tests/integration/integration_config.yml"
+        path.write_text(json.dumps(variables), encoding="utf-8")
+        try:
+            ansible_test(artifact, core, "integration", *_HERE)
+        finally:
+            path.unlink()
