@@ -168,7 +168,7 @@ def test_without_an_agent_the_journal_tells_and_stays_as_it_is(tmp_path: Path) -
         )
         before, calls = (state / "state.db").read_bytes(), node.calls()
         other = SqliteStore(state)
-        told, foreseen, refused, locked, unanswered, unrolled = results(
+        told, foreseen, refused, locked, unanswered, unrolled, unseen = results(
             tmp_path,
             [
                 Task(INFO, options),
@@ -177,6 +177,7 @@ def test_without_an_agent_the_journal_tells_and_stays_as_it_is(tmp_path: Path) -
                 Task(POOL, drained),
                 Task(POOL, {**drained, "socket": str(dead)}),
                 Task(INFO, {**options, "configuration": str(state)}),
+                Task(INFO, {**options, "socket": f"{tmp_path}/instance-id/agent.sock"}),
             ],
         )
         other.close()
@@ -190,3 +191,4 @@ def test_without_an_agent_the_journal_tells_and_stays_as_it_is(tmp_path: Path) -
     assert (unanswered["failed"], unanswered["code"]) == (True, "Unreachable")
     assert unanswered["msg"].startswith(f"no agent answers on {dead} (Connection refused): systemctl status")
     assert unrolled["msg"] == f"there is no configuration of an agent in {state}: roll the agent out first"
+    assert unseen["msg"].startswith(f"cannot see {tmp_path}/instance-id/agent.sock (Not a directory): this needs root")

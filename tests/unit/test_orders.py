@@ -252,6 +252,8 @@ def test_no_pod_starts_on_a_drained_node(node: Node) -> None:
     assert again == (node.engine.table.nic(kept.nic_id), True)
     assert node.pool.unable().message == refused.value.message
     with pytest.raises(Busy, match="drained"):
+        node.pool.gateway("vxnet-pods001", node.clock.now(), lambda: False)
+    with pytest.raises(Busy, match="drained"):
         operate.warm(node.engine, 9)
     verbs = Verbs(node.pool, node.kernel, node.clock.now)
     with pytest.raises(spec.CniError, match="drained") as unavailable:

@@ -98,10 +98,11 @@ class ByEngine:
 def reach(module: AnsibleModule, works: bool) -> Pool:
     """By the agent where its socket is, else `works` in this process, or only tells what the journal says.
 
-    Raises `Unreachable` where the agent does not answer: it may be about to, and two must not work on one pool.
+    Raises `Unreachable` where the agent does not answer: it may be about to, and two must not work on one pool; and
+    `Denied` for users who may not even see the socket.
     """
     wanted = module.params
-    if os.path.lexists(wanted["socket"]):
+    if _stands(wanted["socket"]):
         pool = ByAgent(wanted["socket"])
         pool.ask("ping")
         return pool
@@ -143,6 +144,16 @@ def order(pool: Pool, wanted: Row, check: bool, clock: t.Callable[[], float] = t
 
 
 # -- inside ------------------------------------------------------------------------------------------------------------
+
+
+def _stands(socket: str) -> bool:
+    try:
+        os.lstat(socket)
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        raise Denied(f"cannot see {socket} ({error.strerror}): this needs root, set become") from error
+    return True
 
 
 def _left(nics: t.Sequence[Row], leases: t.Sequence[Row]) -> list[dict[str, t.Any]]:
