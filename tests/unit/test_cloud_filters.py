@@ -83,7 +83,7 @@ def test_pages_shorter_than_asked_are_followed() -> None:
              {"total_count": 5, "nic_set": [row(5)]}]  # fmt: skip
     api = Scripted(*pages)
     assert len(cloud(api).describe_nics(name="ours")) == 5
-    assert [params["offset"] for _, params in api.asked] == [0, 2, 4]
+    assert [params["offset"] for __, params in api.asked] == [0, 2, 4]
 
 
 def test_without_a_total_the_empty_page_is_the_end() -> None:
@@ -99,7 +99,7 @@ def test_server_that_never_ends() -> None:
 def test_many_ids_go_in_chunks() -> None:
     api = Scripted({"total_count": 0, "nic_set": []})
     cloud(api).describe_nics(nic_ids=[f"52:54:00:00:{n // 256:02x}:{n % 256:02x}" for n in range(250)])
-    assert [len(params["nics"]) for _, params in api.asked] == [100, 100, 50]
+    assert [len(params["nics"]) for __, params in api.asked] == [100, 100, 50]
 
 
 def test_null_everywhere() -> None:
@@ -135,7 +135,7 @@ def test_an_instance_with_all_that_is_told_of_it() -> None:
         "create_time": "2024-05-01T08:00:00Z", "status_time": "2024-05-01T08:00:09",
     })  # fmt: skip
     assert seen == Instance(
-        "i-1", "node1", "running", "stopping", "c1m1", "pek3a", "img-1",
+        "i-1", "node1", "running", "stopping", "c1m1", "pek3a", "img-1", "",
         (InstanceNic("52:54:00:00:00:0a", "vxnet-a", "10.0.0.2", 1),), (("tag-1", "blue"),), 1714550400.0, 1714550409.0,
     )  # fmt: skip
     assert items.instance({"instance_id": "i-1", "image": None, "vxnets": None, "tags": None}) == Instance("i-1")

@@ -143,16 +143,18 @@ def test_credentials_are_never_shown(name: str) -> None:
                 shown = json.dumps({key: value for key, value in step.items() if key not in ("block", "rescue")})
                 if name in shown:
                     assert "qingcloud.cni.hostnic_preflight" in step, f"{path.name}: {step['name']}"
-    [write] = [task for task in load("roles/qingagent/tasks/configure.yml") if "client.yaml.j2" in json.dumps(task)]
+    [write] = [
+        task for task in load("roles/qingagent/tasks/configure.yml") if "_qingagent_access_file" in json.dumps(task)
+    ]
     [file] = write["qingcloud.cni.hostnic_files"]["files"]
     assert (write["no_log"], write["diff"], file["mode"]) == (True, False, "0600")
-    assert "client.yaml.j2" in file["secret"] and "content" not in file
+    assert "_qingagent_access_file" in file["secret"] and "content" not in file
 
 
 def test_a_changed_access_file_restarts_nothing() -> None:
     """The agent reads it again; what it reads only when it starts has the handler."""
     tasks = load("roles/qingagent/tasks/configure.yml")
-    assert [("client.yaml.j2" in json.dumps(task)) for task in tasks if "notify" not in task] == [False, True]
+    assert [("_qingagent_access_file" in json.dumps(task)) for task in tasks if "notify" not in task] == [False, True]
     assert [task["notify"] for task in tasks if "_qingagent_file" in json.dumps(task)] == ["Restart qingagent"]
 
 
@@ -229,8 +231,7 @@ def test_the_agent_reads_the_measurement_that_the_role_writes(
 
 def test_the_access_file_is_quoted(tmp_path: Path) -> None:
     given = {"qingagent_access_key_id": "0123", "qingagent_secret_access_key": "a: 'b\" #c", "qingagent_port": 7777}
-    template = f"{{{{ lookup('ansible.builtin.template', '{CLONE}/roles/qingagent/templates/client.yaml.j2') }}}}"
-    written = rendered("qingagent", given, template, tmp_path)
+    written = rendered("qingagent", given, "{{ _qingagent_access_file }}", tmp_path)
     assert written == {
         "qy_access_key_id": "0123",
         "qy_secret_access_key": "a: 'b\" #c",

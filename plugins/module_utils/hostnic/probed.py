@@ -35,7 +35,7 @@ class Probed:
 
 
 def read(path: Path) -> Probed:
-    """Never raises: what is not there or cannot be used is as if it had not been measured, and the log tells."""
+    """Never raises: what is empty, not there or cannot be used is as if it had not been measured, and the log tells."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -46,7 +46,8 @@ def read(path: Path) -> Probed:
         log.warning("%s holds nothing that was measured: write it anew with the playbook probe", path)
         return Probed()
     found = _found(content)
-    log.info("measured of this cloud: %s", found)
+    if content:
+        log.info("measured of this cloud: %s", found)
     return found
 
 
