@@ -87,7 +87,6 @@ import sys
 import typing as t
 
 from ansible.errors import AnsibleParserError
-from ansible.module_utils.basic import missing_required_lib
 from ansible.plugins.inventory import BaseInventoryPlugin, Cacheable, Constructable
 from ansible.utils.unsafe_proxy import wrap_var
 
@@ -196,6 +195,8 @@ def use_packages() -> None:
     except ImportError:
         found = packages.laid(lock_text())
         if found is None:
-            said = missing_required_lib("qingcloud-sdk", reason="for the inventory plugin qingcloud.cni.qingcloud")
-            raise AnsibleParserError(said) from None
+            raise AnsibleParserError(
+                f"the inventory plugin needs the Python package qingcloud-sdk: install it for {sys.executable}, or run "
+                "a module of this collection on this machine once"
+            ) from None
         sys.path.insert(0, found)

@@ -408,7 +408,7 @@ def test_without_the_sdk_the_packages_that_lie_here_are_used(
     words = ("python", "-S", "-c", program, "--graph")
     refused = account.run(account.file(), *words[1:], cwd=tmp_path, program="python", within=mounted, **environ)
     said = " ".join(refused.stderr.split())
-    assert "Failed to import the required Python library (qingcloud-sdk)" in said, refused.stdout
+    assert "the inventory plugin needs the Python package qingcloud-sdk: install it for" in said, refused.stdout
     (laid / "manifest.json").write_text("{}")
     found = account.run(account.file(), *words[1:], cwd=tmp_path, program="python", within=mounted, **environ)
     assert "|--node1" in found.stdout, found.stderr
