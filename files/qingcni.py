@@ -108,18 +108,24 @@ def _carry(
         "stdin": _quote(_text(config)),
         "netns_error": _quote(problem),
     }
-    frame = _object(request).encode("ascii")
-    if len(frame) > MAX_BODY:
-        raise Failure(BAD_CONFIG, "the network configuration is too large: 1 MiB with the environment is allowed", "")
-    frame = len(frame).to_bytes(4, "big") + frame
     try:
-        answer = _ask(address, frame, netns, now + wait, 0.0 if verb == "DEL" else patience)
+        answer = _ask(address, _frame(request), netns, now + wait, 0.0 if verb == "DEL" else patience)
+        if PROTOCOL > 1 and _refuses_protocol(answer):
+            request["protocol"] = str(PROTOCOL - 1)
+            answer = _ask(address, _frame(request), netns, now + wait, 0.0 if verb == "DEL" else patience)
     except Away as away:
         if verb != "DEL":
             raise
         _spool(spool, request, request_id, away)
         return 0
     return _print_answer(answer, request_id)
+
+
+def _frame(request: "dict[str, str]") -> bytes:
+    body = _object(request).encode("ascii")
+    if len(body) > MAX_BODY:
+        raise Failure(BAD_CONFIG, "the network configuration is too large: 1 MiB with the environment is allowed", "")
+    return len(body).to_bytes(4, "big") + body
 
 
 # -- the agent --------------------------------------------------------------------------------------------------------
@@ -192,6 +198,15 @@ def _exchange(connection: _socket.socket, frame: bytes, netns: int) -> "bytes | 
         return None
 
 
+def _refuses_protocol(body: bytes) -> bool:
+    """The agent is of the release before, as for a moment while a node is upgraded or rolled back."""
+    try:
+        error = _decode(_decode(body)["stdout"].encode("utf-8", "surrogateescape"))  # type: ignore[attr-defined]
+        return error["code"] == BAD_ANSWER and error["details"].startswith("ProtocolMismatch")  # type: ignore
+    except (ValueError, LookupError, AttributeError):
+        return False  # told by whoever prints it
+
+
 def _print_answer(body: bytes, request_id: str) -> int:
     try:
         answer = _decode(body)
@@ -218,7 +233,9 @@ def _spool(directory: bytes, request: "dict[str, str]", request_id: str, away: A
     """Write the DEL down so that it survives a power cut; the agent carries it out when it is back."""
     name = b"%s/%020d-%s" % (directory, int(_now() * 1e9), request_id.encode())
     try:
-        text = _object({**request, "boot_id": _quote(_boot_id())}) + "\n"
+        # by which release the agent will be that finds this, nobody knows: both speak the protocol before
+        protocol = str(max(1, PROTOCOL - 1))
+        text = _object({**request, "protocol": protocol, "boot_id": _quote(_boot_id())}) + "\n"
         try:
             file = _create(name + b".tmp")
         except FileNotFoundError:

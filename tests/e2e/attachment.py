@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import typing as t
 from dataclasses import dataclass
+from pathlib import Path
 
 from tests.e2e.inside import Inside
 from tests.lab.lab import Node
@@ -49,6 +50,14 @@ def qingcni(
     whole = {"cniVersion": "1.0.0", "name": NETWORK, "type": "qingcni", **conf}
     done = node.run(argv, check=False, stdin=json.dumps(whole), timeout=100)
     return Said(done.returncode, done.stdout)
+
+
+def storm(node: Node, how: str, many: int, which: str, timeout: float = 400) -> list[dict[str, t.Any]]:
+    """Every call of what `storm.py` does; its text says what the words mean."""
+    driver = Path(__file__).with_name("storm.py").read_text()
+    done = node.run(["python3", "-", how, str(many), which], stdin=driver, timeout=timeout)
+    calls: list[dict[str, t.Any]] = json.loads(done.stdout)
+    return calls
 
 
 class Sandbox(Inside):

@@ -6,6 +6,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import signal
 import sqlite3
 import subprocess
@@ -53,16 +54,16 @@ class Cluster:
 
     # -- Ansible --
 
-    def ansible(self, program: str, *words: str) -> subprocess.CompletedProcess[str]:
-        """`ansible` or `ansible-playbook` from the clone against this cluster; for the caller to look at."""
+    def ansible(self, program: str, *words: str, clone: Path = CLONE) -> subprocess.CompletedProcess[str]:
+        """`ansible` or `ansible-playbook` from a clone against this cluster; for the caller to look at."""
         argv = [str(Path(sys.executable).with_name(program)), "-i", self.lab.inventory, *words]
-        env = {**os.environ, "ANSIBLE_CONFIG": str(CLONE / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1"}
+        env = {**os.environ, "ANSIBLE_CONFIG": str(clone / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1"}
         limit = ["--limit", ",".join(node.name for node in self.nodes)]
-        return subprocess.run([*argv, *limit], cwd=CLONE, env=env, capture_output=True, text=True, check=False)
+        return subprocess.run([*argv, *limit], cwd=clone, env=env, capture_output=True, text=True, check=False)
 
-    def play(self, playbook: str, *words: str) -> str:
+    def play(self, playbook: str, *words: str, clone: Path = CLONE) -> str:
         """A playbook that must succeed; returns what it printed."""
-        done = self.ansible("ansible-playbook", f"playbooks/{playbook}.yml", *words)
+        done = self.ansible("ansible-playbook", f"playbooks/{playbook}.yml", *words, clone=clone)
         if done.returncode:
             raise AssertionError(f"{playbook}.yml failed:\n{done.stdout[-6000:]}\n{done.stderr[-2000:]}")
         return done.stdout
@@ -288,6 +289,11 @@ class Cluster:
             frames += out.splitlines()
 
 
+def changed(output: str) -> dict[str, int]:
+    """Host ► tasks that reported a change, from a playbook's recap."""
+    return {name: int(count) for name, count in re.findall(r"^(\S+)\s+: ok=\d+\s+changed=(\d+)", output, re.MULTILINE)}
+
+
 def lab(*words: str) -> None:
     """`python -m tests.lab`, as make calls it."""
     subprocess.run([sys.executable, "-m", "tests.lab", *words], cwd=CLONE, check=True)
@@ -296,10 +302,20 @@ def lab(*words: str) -> None:
 @contextlib.contextmanager
 def fresh_node(*words: str) -> t.Iterator[Cluster]:
     """A cluster of one node on which nothing was ever installed; `words` are `add-node`'s."""
-    lab("add-node", *words)
-    running = Lab.load()
-    node = running.nodes[-1]
+    with fresh_nodes(1, *words) as cluster:
+        yield cluster
+
+
+@contextlib.contextmanager
+def fresh_nodes(count: int, *words: str) -> t.Iterator[Cluster]:
+    """As `fresh_node`, with so many."""
+    before = {node.name for node in Lab.load().nodes}
     try:
-        yield Cluster(running, (node,))
+        for _ in range(count):
+            lab("add-node", *words)
+        running = Lab.load()
+        yield Cluster(running, running.nodes[-count:])
     finally:
-        lab("remove-node", node.name)
+        for node in Lab.load().nodes:
+            if node.name not in before:
+                lab("remove-node", node.name)

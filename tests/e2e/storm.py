@@ -1,25 +1,30 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Runs on a node: so many pods come at the same moment, each with a netns and processes of its own.
+"""Runs on a node: pods that come and go, each with a netns and processes of its own.
 
-    python3 - COUNT STAYING <this file
+    python3 - crowd COUNT STAYING <this file
+    python3 - stream WORKERS FILE <this file
 
-Every STAYING-th pod stays until all have had their answer; the others go at once. A pod whose ADD failed gets its DEL
-too. Prints a list with one object for each call: `pod verb status seconds stdout`.
+A crowd comes at the same moment: every STAYING-th pod stays until all have had their answer; the others go at once. A
+stream goes on until FILE appears: each worker starts and ends one pod after the other. A pod whose ADD failed gets its
+DEL too. Prints a list with one object for each call: `pod verb status seconds stdout`.
 """
 
 from __future__ import annotations
 
+import itertools
 import json
 import subprocess
 import sys
 import threading
 import time
 import typing as t
+from pathlib import Path
 
 PLUGIN = "/opt/cni/bin/qingcni"
 PREFIX = "e2e-storm-"
 CONF = b'{"cniVersion": "1.0.0", "name": "storm", "type": "qingcni"}'
 LONGEST = 150.0  # s until a call counts as one that never ends
+PAUSE = 0.2  # s between two pods of a worker
 
 
 def netns(word: str, names: list[str]) -> None:
@@ -68,23 +73,51 @@ def live(name: str, stays: bool, answered: Answered, calls: list[dict[str, t.Any
     calls.append(call("DEL", name))
 
 
-def main(count: int, staying: int) -> None:
+def flow(number: int, stop: Path, calls: list[dict[str, t.Any]]) -> None:
+    for count in itertools.count():
+        if stop.exists():
+            return
+        name = f"{PREFIX}{number}-{count}"
+        netns("add", [name])
+        calls += [call("ADD", name), call("DEL", name)]
+        netns("delete", [name])
+        time.sleep(PAUSE)
+
+
+def crowd(count: int, staying: int) -> list[list[dict[str, t.Any]]]:
     names = [PREFIX + str(number) for number in range(count)]
     answered = Answered(count)
     calls: list[list[dict[str, t.Any]]] = [[] for _ in names]
     netns("add", names)
     try:
-        pods = [
-            threading.Thread(target=live, args=(name, number % staying == 0, answered, calls[number]))
-            for number, name in enumerate(names)
-        ]
-        for pod in pods:
-            pod.start()
-        for pod in pods:
-            pod.join()
+        together(
+            [
+                threading.Thread(target=live, args=(name, number % staying == 0, answered, calls[number]))
+                for number, name in enumerate(names)
+            ]
+        )
     finally:
         netns("delete", names)
-    json.dump([one for life in calls for one in life], sys.stdout)
+    return calls
 
 
-main(*map(int, sys.argv[1:]))
+def stream(workers: int, stop: str) -> list[list[dict[str, t.Any]]]:
+    calls: list[list[dict[str, t.Any]]] = [[] for _ in range(workers)]
+    together([threading.Thread(target=flow, args=(number, Path(stop), calls[number])) for number in range(workers)])
+    Path(stop).unlink()
+    return calls
+
+
+def together(threads: list[threading.Thread]) -> None:
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+
+def main(how: str, many: str, which: str) -> None:
+    lives = crowd(int(many), int(which)) if how == "crowd" else stream(int(many), which)
+    json.dump([one for life in lives for one in life], sys.stdout)
+
+
+main(*sys.argv[1:])

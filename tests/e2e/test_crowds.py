@@ -10,7 +10,6 @@ import typing as t
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
 
@@ -165,11 +164,9 @@ class Agent:
 
 def test_five_hundred_pods_at_once_by_the_executable(cluster: Cluster, node: Node) -> None:
     leases, before = cluster.ask(node, "leases"), Agent.of(node)
-    driver = Path(__file__).with_name("storm.py").read_text()
     slowest = 0.0
     with ThreadPoolExecutor(1) as pool:
-        words = ["python3", "-", str(STORM), str(STAYING)]
-        storm = pool.submit(node.run, words, stdin=driver, timeout=400)
+        storm = pool.submit(attachment.storm, node, "crowd", STORM, str(STAYING))
         try:
             while not storm.done():
                 began = time.monotonic()
@@ -178,7 +175,7 @@ def test_five_hundred_pods_at_once_by_the_executable(cluster: Cluster, node: Nod
                 with contextlib.suppress(TimeoutError):
                     storm.result(timeout=1)
         finally:
-            calls = json.loads(storm.result().stdout)
+            calls = storm.result()
             attachment.sweep(node)
     after = Agent.of(node)
     adds, dels = ([one for one in calls if one["verb"] == verb] for verb in ("ADD", "DEL"))

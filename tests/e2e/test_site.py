@@ -8,7 +8,7 @@ import typing as t
 
 import pytest
 
-from tests.e2e.cluster import Cluster, fresh_node
+from tests.e2e.cluster import Cluster, changed, fresh_node
 
 # What a roll-out lays down; none of it may be there after a preflight that failed.
 LAID_DOWN = (
@@ -30,11 +30,6 @@ LAID_DOWN = (
 def laid_down(cluster: Cluster) -> list[str]:
     node = cluster.nodes[0]
     return [path for path in LAID_DOWN if node.run(["test", "-e", path], check=False).returncode == 0]
-
-
-def changed(output: str) -> dict[str, int]:
-    """Host ► tasks that reported a change, from the recap."""
-    return {name: int(count) for name, count in re.findall(r"^(\S+)\s+: ok=\d+\s+changed=(\d+)", output, re.MULTILINE)}
 
 
 def test_the_second_run_changes_nothing(cluster: Cluster) -> None:

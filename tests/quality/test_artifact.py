@@ -20,6 +20,7 @@ from tests.support import integration
 
 TARGETS = sorted(path.name for path in (CLONE / "tests/integration/targets").iterdir())
 MODULES = sorted(path.stem for path in (CLONE / "plugins/modules").glob("*.py"))
+INVENTORIES = sorted(f"inventory_{path.stem}" for path in (CLONE / "plugins/inventory").glob("*.py"))
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +50,7 @@ def test_it_holds_what_is_committed_but_for_what_a_clone_alone_can_use(installed
 
 
 def test_every_module_has_a_target() -> None:
-    assert MODULES == TARGETS
+    assert sorted(MODULES + INVENTORIES) == TARGETS
 
 
 @pytest.mark.parametrize("target", TARGETS)

@@ -95,6 +95,7 @@ class Runner:
         }
         environment.update(self.environment)
         environment.update(ANSIBLE_LOCALHOST_WARNING="False", ANSIBLE_INVENTORY_UNPARSED_WARNING="False")
+        environment["ANSIBLE_PIPELINING"] = "True"
         environment.update(
             ANSIBLE_LOCAL_TEMP=str(self._directory / "tmp"), ANSIBLE_REMOTE_TEMP=str(self._directory / "remote")
         )

@@ -135,7 +135,7 @@ def test_an_instance_with_all_that_is_told_of_it() -> None:
         "create_time": "2024-05-01T08:00:00Z", "status_time": "2024-05-01T08:00:09",
     })  # fmt: skip
     assert seen == Instance(
-        "i-1", "node1", "running", "stopping", "c1m1", "pek3a", "img-1",
+        "i-1", "node1", "running", "stopping", "c1m1", "pek3a", "img-1", "",
         (InstanceNic("52:54:00:00:00:0a", "vxnet-a", "10.0.0.2", 1),), (("tag-1", "blue"),), 1714550400.0, 1714550409.0,
     )  # fmt: skip
     assert items.instance({"instance_id": "i-1", "image": None, "vxnets": None, "tags": None}) == Instance("i-1")

@@ -224,6 +224,15 @@ def test_absent_leaves_nothing_and_nothing_of_others(node: Node) -> None:
     assert not node.installer().absent()["changed"]
 
 
+def test_absent_takes_units_along_where_the_active_version_is_lost(node: Node) -> None:
+    node.install("one")
+    (node.places.root / "current").unlink()
+    (node.places.root / "current").symlink_to("nowhere")
+    node.installer().absent()
+    assert list(node.places.unit_dir.iterdir()) == []
+    assert not node.places.root.exists()
+
+
 def test_systemd_reads_units_again_only_when_they_changed(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(install, "DEFAULT_UNIT_DIR", node.places.unit_dir)
     monkeypatch.setattr(install, "SYSTEMD_RUNS", node.top)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 import typing as t
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -263,12 +264,18 @@ def test_no_pod_starts_on_a_drained_node(node: Node) -> None:
 
 
 def test_an_add_that_waits_is_told_at_once_that_the_node_is_drained(tmp_path: Path) -> None:
+    given_up = threading.Event()
     with Node(tmp_path) as node, ThreadPoolExecutor() as threads:
-        waits = threads.submit(node.add, "a", 1, (), 3600.0)
+        key, deadline = LeaseKey("net", "a", "eth0"), node.clock.now() + 3600.0
+        waits = threads.submit(node.pool.acquire, key, {}, deadline, given_up.is_set)
         until(lambda: bool(node.pool.waiting()), 5, "an ADD that waits")
         operate.drain(node.engine)
-        with pytest.raises(Busy, match="drained"):
-            waits.result(timeout=10)
+        try:
+            with pytest.raises(Busy, match="drained"):
+                waits.result(timeout=10)
+        finally:
+            given_up.set()
+            node.pool.poke()
 
 
 def test_a_drain_is_in_the_journal(tmp_path: Path) -> None:

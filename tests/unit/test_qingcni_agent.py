@@ -170,3 +170,37 @@ def test_a_spooled_del_does_not_end_a_lease_that_came_later(node: Node) -> None:
     node.start_agent()
     assert node.pool.states() == {ONE.nic_id: State.IN_USE}
     assert node.qingcni.spooled() == []
+
+
+# -- while a node is upgraded or rolled back, the two are of different releases ---------------------------------------
+
+NEXT = 'namespace["PROTOCOL"] = 2'
+
+
+@pytest.mark.parametrize("verb", ["ADD", "DEL"])
+def test_the_next_releases_executable_speaks_the_protocol_of_this_agent(node: Node, verb: str) -> None:
+    if verb != "ADD":
+        node.add()
+    result = node.qingcni.run(verb, before=NEXT)
+    assert result.exit == 0, result
+    assert node.pool.states() == {ONE.nic_id: State.QUARANTINE if verb == "DEL" else State.IN_USE}
+
+
+def test_an_agents_refusal_reaches_the_next_releases_runtime(node: Node) -> None:
+    told = node.qingcni.run("ADD", {"CNI_NETNS": "/nowhere"}, before=NEXT).error
+    assert told["code"] == 8
+
+
+def test_two_releases_apart_is_too_far(node: Node) -> None:
+    told = node.qingcni.run("ADD", before='namespace["PROTOCOL"] = 3').error
+    assert (told["code"], told["details"].split(";")[0]) == (101, "ProtocolMismatch")
+    assert "one release" in told["msg"]
+
+
+def test_a_del_that_the_next_release_spooled_is_done_by_this_agent(node: Node) -> None:
+    node.add()
+    node.server.stop(0.0)
+    assert node.qingcni.run("DEL", waits={"DEL": 0.3}, before=NEXT).exit == 0
+    node.start_agent()
+    assert node.pool.states() == {ONE.nic_id: State.QUARANTINE}
+    assert list(node.qingcni.spool.iterdir()) == []

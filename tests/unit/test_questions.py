@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 import typing as t
 from pathlib import Path
 
@@ -15,6 +17,8 @@ from hostnic.agent import cli, questions
 from hostnic.agent.server import Server, listen_at
 from hostnic.errors import HostnicError
 from hostnic.states import State
+from hostnic.store.migrations import SCHEMA
+from tests.support import next_release
 from tests.support.node import Node
 
 
@@ -75,3 +79,23 @@ def test_a_release_of_what_is_no_address_releases_nothing(asked: Asked, params: 
 def test_every_question_is_answered_with_json(asked: Asked, question: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main([question, "--socket", asked.socket]) == 0
     assert json.loads(capsys.readouterr().out) is not None
+
+
+def test_it_tells_which_package_it_runs(asked: Asked) -> None:
+    assert wire.ask(asked.socket, "version") == {
+        "version": "",  # not laid down on a node
+        "digest": "",
+        "python": sys.executable,
+        "journal_schema": SCHEMA,
+        "protocol": wire.PROTOCOL,
+        "pid": os.getpid(),
+    }
+
+
+def test_the_next_releases_modules_may_ask_this_agent(asked: Asked, tmp_path: Path) -> None:
+    package = next_release.package(tmp_path, next_release.PROTOCOL)
+    program = f"from hostnic import wire; print(wire.PROTOCOL, wire.ask({asked.socket!r}, 'version')['protocol'])"
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=package.parent, capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "2 1\n"

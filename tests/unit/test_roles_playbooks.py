@@ -17,9 +17,17 @@ def load(path: str) -> t.Any:
     return yaml.safe_load((CLONE / path).read_text())
 
 
-@pytest.mark.parametrize(
-    "name", sorted(path.stem for path in (CLONE / "playbooks").glob("*.yml") if "inventory" not in path.stem)
-)
+PLAYBOOKS = sorted(path.stem for path in (CLONE / "playbooks").glob("*.yml") if "inventory" not in path.stem)
+
+
+def tasks(items: list[dict[str, t.Any]]) -> t.Iterator[dict[str, t.Any]]:
+    """Those in blocks too."""
+    for item in items:
+        inner = [task for key in ("block", "rescue", "always") for task in item.get(key, [])]
+        yield from tasks(inner) if inner else [item]
+
+
+@pytest.mark.parametrize("name", PLAYBOOKS)
 def test_playbooks_are_well_formed(name: str) -> None:
     ansible("ansible-playbook", f"playbooks/{name}.yml", "-i", "playbooks/inventory.example.yml", "--syntax-check")
 
@@ -38,14 +46,25 @@ def test_the_configuration_is_written_after_the_agent_answers() -> None:
     assert "until: __qingcni_explained is success" in (CLONE / "roles/qingcni/tasks/run.yml").read_text()
 
 
-def test_verify_only_reads() -> None:
+def test_verify_only_reads_and_ends_the_pods_that_it_starts() -> None:
     """Modules that cannot write, and commands that say that they do not."""
     [play] = load("playbooks/verify.yml")
     readers = {"assert", "slurp", "stat", "debug"}
-    for task in play["tasks"]:
+    for task in tasks(play["tasks"]):
         [module] = [key for key in task if "." in key]
         short = module.rsplit(".", 1)[1]
         assert short in readers or short == "hostnic_runtime_info" or task["changed_when"] is False, task["name"]
+    [trial] = [task for task in play["tasks"] if "block" in task]
+    [end] = trial["always"]
+    assert end["qingcloud.cni.hostnic_trial_pod"] == {"state": "absent"}
+
+
+def test_an_upgrade_stops_at_the_first_node_that_fails() -> None:
+    """Nothing begins while a node is away, and no batch follows one with a failure in it."""
+    before, one_by_one = load("playbooks/upgrade.yml")
+    assert before["any_errors_fatal"] is True
+    assert one_by_one["max_fail_percentage"] == 0
+    assert "any_errors_fatal" not in one_by_one  # which would roll back the sound nodes of a batch with the others
 
 
 def test_units_start_what_the_installation_links() -> None:

@@ -15,6 +15,7 @@ from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
 from plugins.module_utils._ansible import preflight
 from plugins.module_utils.hostnic import config, probed
+from plugins.module_utils.hostnic.agent import cli
 from plugins.module_utils.hostnic.cni import keys, netconf, wishes
 from plugins.module_utils.hostnic.config import Settings
 from plugins.module_utils.hostnic.configuration import settings, values
@@ -89,12 +90,15 @@ def test_ansible_takes_the_defaults_as_they_are(role: str) -> None:
 
 
 def test_every_setting_is_written_to_the_agents_file() -> None:
-    """What nobody set is null where something else may know it: the access file a zone, a measurement the chunk."""
+    """What nobody set is null there, which counts as not given: the access file has a zone, a probe found a length."""
     written = load("roles/qingagent/vars/main.yml")["_qingagent_settings"]
     zone = f"{{{{ qingagent_zone if qingagent_zone != '{Settings().zone}' else none }}}}"
     chunk = f"{{{{ qingagent_attach_chunk if qingagent_attach_chunk | int != {Settings().attach_chunk} else none }}}}"
-    plain = {key: "{{ " + preflight.variable(key) + " }}" for key in OPTIONS}
-    assert written == {**plain, "zone": zone, "attach-chunk": chunk}
+    assert written == {
+        **{key: "{{ " + preflight.variable(key) + " }}" for key in OPTIONS},
+        "zone": zone,
+        "attach-chunk": chunk,
+    }
 
 
 @pytest.mark.parametrize("role", ROLES)
@@ -139,16 +143,18 @@ def test_credentials_are_never_shown(name: str) -> None:
                 shown = json.dumps({key: value for key, value in step.items() if key not in ("block", "rescue")})
                 if name in shown:
                     assert "qingcloud.cni.hostnic_preflight" in step, f"{path.name}: {step['name']}"
-    [write] = [task for task in load("roles/qingagent/tasks/configure.yml") if "client.yaml.j2" in json.dumps(task)]
+    [write] = [
+        task for task in load("roles/qingagent/tasks/configure.yml") if "_qingagent_access_file" in json.dumps(task)
+    ]
     [file] = write["qingcloud.cni.hostnic_files"]["files"]
     assert (write["no_log"], write["diff"], file["mode"]) == (True, False, "0600")
-    assert "client.yaml.j2" in file["secret"] and "content" not in file
+    assert "_qingagent_access_file" in file["secret"] and "content" not in file
 
 
 def test_a_changed_access_file_restarts_nothing() -> None:
     """The agent reads it again; what it reads only when it starts has the handler."""
     tasks = load("roles/qingagent/tasks/configure.yml")
-    assert [("client.yaml.j2" in json.dumps(task)) for task in tasks if "notify" not in task] == [False, True]
+    assert [("_qingagent_access_file" in json.dumps(task)) for task in tasks if "notify" not in task] == [False, True]
     assert [task["notify"] for task in tasks if "_qingagent_file" in json.dumps(task)] == ["Restart qingagent"]
 
 
@@ -206,26 +212,26 @@ def test_a_measurement_that_is_none_is_told_before_anything_changes(tmp_path: Pa
     assert f"qingagent_probe {path} is not what the playbook qingcloud.cni.probe writes: run that again" in said
 
 
-def test_the_agent_reads_the_measurement_where_the_role_writes_it() -> None:
-    from plugins.module_utils.hostnic.agent import cli
-
-    tasks = {task["name"]: task for task in load("roles/qingagent/tasks/configure.yml")}
-    files = tasks["Write the configuration, and what was measured of this cloud"]["qingcloud.cni.hostnic_files"][
-        "files"
+@pytest.mark.parametrize("measured", [{"nics_per_instance": 32, "nic_name_match": "exact"}, None])
+def test_the_agent_reads_the_measurement_that_the_role_writes(
+    tmp_path: Path, measured: t.Optional[dict[str, t.Any]]
+) -> None:
+    (tmp_path / "measured.json").write_text(json.dumps(measured))
+    given = {"qingagent_probe": str(tmp_path / "measured.json") if measured else ""}
+    assert rendered("qingagent", given, "{{ _qingagent_measured }}", tmp_path) == (measured or {})
+    assert probed.read(tmp_path / "out") == probed.Probed(nic_limit=32 if measured else 64)
+    [files] = [
+        task["qingcloud.cni.hostnic_files"]["files"]
+        for task in load("roles/qingagent/tasks/configure.yml")
+        if "_qingagent_measured" in json.dumps(task)
     ]
-    assert str(cli.CONFIGURATION / "probe.json") in [file["path"] for file in files]
+    assert files[-1]["path"] == str(cli.CONFIGURATION / "probe.json")
     assert 'probed.read(CONFIGURATION / "probe.json")' in Path(cli.__file__).read_text()
-
-
-def test_without_a_measurement_the_agent_begins_as_usual(tmp_path: Path) -> None:
-    rendered("qingagent", {}, "{{ _qingagent_probed }}", tmp_path)
-    assert probed.read(tmp_path / "out") == probed.read(tmp_path / "nowhere")
 
 
 def test_the_access_file_is_quoted(tmp_path: Path) -> None:
     given = {"qingagent_access_key_id": "0123", "qingagent_secret_access_key": "a: 'b\" #c", "qingagent_port": 7777}
-    template = f"{{{{ lookup('ansible.builtin.template', '{CLONE}/roles/qingagent/templates/client.yaml.j2') }}}}"
-    written = rendered("qingagent", given, template, tmp_path)
+    written = rendered("qingagent", given, "{{ _qingagent_access_file }}", tmp_path)
     assert written == {
         "qy_access_key_id": "0123",
         "qy_secret_access_key": "a: 'b\" #c",

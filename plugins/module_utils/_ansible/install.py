@@ -126,7 +126,7 @@ class Installer:
 
     def absent(self) -> dict[str, t.Any]:
         """Remove all of it. The agent must have been stopped."""
-        before = self._picture()
+        before = self._picture(every=True)
         running = [name for name in before.versions if self.tree.in_use(name)]
         if running:
             raise HostnicError("the agent runs: stop it first with systemctl stop qingagent.service qingagent.socket")
@@ -148,10 +148,11 @@ class Installer:
 
     # -- pictures --
 
-    def _picture(self, version: t.Optional[payload.Version] = None) -> Picture:
-        """The node as it is. Units of the wanted version count even where none is active."""
+    def _picture(self, version: t.Optional[payload.Version] = None, every: bool = False) -> Picture:
+        """The node as it is. Units of the wanted version count even where none is active, or those of `every` one."""
         current = self.tree.active()
         names = set(self.tree.units(current)) | set(_units(version) if version else {})
+        names.update(name for digest in self.tree.versions() if every for name in self.tree.units(digest))
         places = [self.places.unit_dir / name for name in sorted(names)]
         return Picture(
             current=current,

@@ -14,7 +14,7 @@ import socket
 import struct
 import time
 import typing as t
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from .errors import HostnicError, Timeout, Unreachable
 
@@ -174,27 +174,33 @@ def ask(path: str, op: str, params: t.Optional[t.Mapping[str, t.Any]] = None, ti
     """Ask the agent behind this socket; returns the JSON value of its answer.
 
     Raises `Unreachable` where nobody is there, `Timeout` after `timeout` seconds, `HostnicError` with the agent's own
-    words where it refuses.
+    words where it refuses. An agent of the release before is asked in its own protocol.
     """
     now = boottime()
     request = Request(op, os.urandom(8).hex(), now + timeout, now, params=params or {})
+    answer = _asked(path, request, timeout)
+    if PROTOCOL > 1 and answer.exit and "ProtocolMismatch" in answer.stdout:
+        answer = _asked(path, replace(request, protocol=PROTOCOL - 1), timeout)
+    value = json.loads(answer.stdout) if answer.stdout else None
+    if answer.exit:
+        message = value.get("msg") if isinstance(value, dict) else None
+        raise HostnicError(message or answer.stderr or f"the agent refused {op}", answer=value)
+    return value
+
+
+def _asked(path: str, request: Request, timeout: float) -> Answer:
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
         connection.settimeout(timeout)
         try:
             connection.connect(path)
             connection.sendall(encode_request(request))
-            answer = decode_answer(_receive(connection))
+            return decode_answer(_receive(connection))
         except socket.timeout:
             raise Timeout(f"the agent behind {path} did not answer within {timeout:g} s") from None
         except OSError as error:
             raise Unreachable(
                 f"no agent answers on {path} ({error.strerror or error}): systemctl status qingagent.socket qingagent"
             ) from error
-    value = json.loads(answer.stdout) if answer.stdout else None
-    if answer.exit:
-        message = value.get("msg") if isinstance(value, dict) else None
-        raise HostnicError(message or answer.stderr or f"the agent refused {op}", answer=value)
-    return value
 
 
 def _receive(connection: socket.socket) -> bytes:

@@ -16,7 +16,7 @@ from .. import config, probed, wire
 from ..cni import loglevel
 from ..errors import HostnicError
 from ..net import named
-from . import questions, service
+from . import about, questions, service
 
 log = logging.getLogger("hostnic.agent")
 
@@ -98,9 +98,8 @@ def _parking(arguments: argparse.Namespace) -> None:
 
 
 def _version(_: argparse.Namespace) -> None:
-    manifest = Path(__file__).resolve().parents[2] / "manifest.json"
-    told = json.loads(manifest.read_text(encoding="utf-8")) if manifest.exists() else {}
-    text = f"qingagent {told.get('version', 'not installed')} {told.get('digest', '')}".rstrip()
+    told = about.package()
+    text = f"qingagent {told['version'] or 'not installed'} {told['digest']}".rstrip()
     sys.stdout.write(f"{text}\n")
 
 

@@ -10,6 +10,7 @@ from .. import operate
 from ..engine import Engine
 from ..operate import Params
 from ..wire import Answer, Request
+from . import about
 from .server import Handler
 
 # The command of `qingagent`, which is the op on the wire ► its help text.
@@ -33,10 +34,14 @@ PARAMETERS: t.Final[t.Mapping[str, tuple[str, t.Callable[[str], t.Any]]]] = {
 
 
 def handlers(engine: Engine) -> dict[str, Handler]:
-    """One for each of `QUESTIONS`, and `give_back` for modules; every answer is a JSON document."""
+    """One for each of `QUESTIONS`, and for modules `give_back` and `version`; every answer is a JSON document.
+
+    The command `version` tells of its own package, which the agent need not run yet.
+    """
     answers: dict[str, t.Callable[[Params], t.Any]] = {
         "ping": lambda _: {"answers": True},
         **operate.answers(engine),
+        "version": lambda _: about.package(),
     }
     return {op: _handler(answer) for op, answer in answers.items()}
 

@@ -204,7 +204,7 @@ class Server:
         except HungUpEarly:
             self._close(connection)
         except wire.ProtocolMismatch as error:
-            log.warning("pid %d: %s", connection.pid, error)
+            log.info("pid %d: %s", connection.pid, error)  # one of the next release asks again, in this protocol
             connection.send(refusal(error.details["request_id"], error))
             self._close(connection)
         except wire.WireError as error:

@@ -38,6 +38,9 @@ class FreshConnection:
         self._other: t.Optional[Connection] = None  # the one before a new one that nobody has seen work, or such a one
         self._newest = self._using
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self._using!r})"
+
     @property
     def access(self) -> Access:
         """As it was last read."""

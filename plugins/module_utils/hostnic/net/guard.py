@@ -92,6 +92,9 @@ _MANAGERS: t.Final = (
     ),
 )
 
+# All of them, as paths below the root.
+FILES: t.Final = tuple(path for manager in _MANAGERS for path in manager.files)
+
 
 def run_command(command: t.Sequence[str]) -> str:
     """In this process's namespaces, with a deadline; never raises."""
