@@ -366,7 +366,7 @@ def _text(data: bytes) -> str:
 def _decode(data: bytes) -> "dict[str, object]":
     """The JSON object at the start of these bytes, or ValueError."""
     try:
-        value, _ = _json.make_scanner(_Scan)(_text(data), 0)  # type: ignore[arg-type]
+        value, __ = _json.make_scanner(_Scan)(_text(data), 0)  # type: ignore[arg-type]
     except (StopIteration, SystemError, RecursionError) as error:  # SystemError: it misses json.decoder's exception
         raise ValueError("not JSON") from error
     if not isinstance(value, dict):

@@ -173,7 +173,7 @@ def main() -> None:
         path = module.get_bin_path(command[0])
         if path is None:
             return None
-        status, text, _ = module.run_command([path, *command[1:]])
+        status, text, __ = module.run_command([path, *command[1:]])
         return text if status == 0 else None
 
     wanted = module.params

@@ -61,7 +61,7 @@ class AddressBook:
 
     def left(self, settings: Settings, now: float) -> int:
         """How many a CreateNics could still get."""
-        return sum(1 for _ in self._candidates(settings, now))
+        return sum(1 for __ in self._candidates(settings, now))
 
     def available_ip_count(self, settings: Settings, now: float) -> int:
         if settings.available_ip_count == "allocatable":

@@ -186,8 +186,8 @@ class Cloud:
 
     def new_mac(self) -> str:
         prefix = self.settings.mac_prefix.lower().split(":")
-        for _ in range(10000):
-            rest = [f"{self.random.randrange(256):02x}" for _ in range(6 - len(prefix))]
+        for __ in range(10000):
+            rest = [f"{self.random.randrange(256):02x}" for __ in range(6 - len(prefix))]
             mac = ":".join(prefix + rest)
             if mac not in self.nics:
                 return mac
@@ -216,7 +216,7 @@ class Cloud:
         """What DescribeNics knows of now: not those just made, and still those just deleted."""
         now = self.clock.now()
         self.ghosts = [(until, nic) for until, nic in self.ghosts if until > now]
-        return [nic for nic in self.nics.values() if nic.visible_from <= now] + [nic for _, nic in self.ghosts]
+        return [nic for nic in self.nics.values() if nic.visible_from <= now] + [nic for __, nic in self.ghosts]
 
     def network_of(self, vxnet: Vxnet) -> AddressBook | None:
         """The addresses that a router (or the base network) gives out on the vxnet."""

@@ -42,7 +42,7 @@ class HttpService:
     """Listens from the start; serves between ``start`` and ``stop``. ``answer`` returns None to hang up."""
 
     def __init__(self, address: str, answer: Answer) -> None:
-        host, _, port = address.rpartition(":")
+        host, __, port = address.rpartition(":")
         self._server = _Server((host, int(port)), answer)
         self.address = f"{host}:{self._server.server_address[1]}"
         self._thread = threading.Thread(
@@ -116,7 +116,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _serve(self) -> None:
         length = int(self.headers.get("content-length") or 0)
-        path, _, query = self.path.partition("?")
+        path, __, query = self.path.partition("?")
         request = Request(
             self.command,
             path,

@@ -45,7 +45,7 @@ def private_ip_of(cloud: Cloud, nic: Nic) -> Item:
 
 
 def tag_item(tag: Tag, verbose: bool) -> Item:
-    counts = Counter(kind for kind, _ in tag.pairs)
+    counts = Counter(kind for kind, __ in tag.pairs)
     item: Item = {
         "tag_id": tag.tag_id,
         "tag_name": tag.tag_name,

@@ -19,8 +19,10 @@ from tests.quality.venvs import CLONE
 from tests.support import integration
 
 TARGETS = sorted(path.name for path in (CLONE / "tests/integration/targets").iterdir())
-MODULES = sorted(path.stem for path in (CLONE / "plugins/modules").glob("*.py"))
-INVENTORIES = sorted(f"inventory_{path.stem}" for path in (CLONE / "plugins/inventory").glob("*.py"))
+MODULES = {path.stem for path in (CLONE / "plugins/modules").glob("*.py")}
+# Modules that are parts of roles or playbooks, which their tests run on real nodes.
+PARTS = {"hostnic_files", "hostnic_health", "hostnic_remnants", "hostnic_trial_pod"}
+INVENTORIES = {f"inventory_{path.stem}" for path in (CLONE / "plugins/inventory").glob("*.py")}
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +52,7 @@ def test_it_holds_what_is_committed_but_for_what_a_clone_alone_can_use(installed
 
 
 def test_every_module_has_a_target() -> None:
-    assert sorted(MODULES + INVENTORIES) == TARGETS
+    assert set(TARGETS) == (MODULES | INVENTORIES) - PARTS
 
 
 @pytest.mark.parametrize("target", TARGETS)

@@ -88,7 +88,7 @@ class Node:
 
     def start_agent(self) -> None:
         """Build the pool anew from its journal, as a restarted agent does."""
-        host, _, port = self.emulator.url.removeprefix("http://").partition(":")
+        host, __, port = self.emulator.url.removeprefix("http://").partition(":")
         access = self._directory / "client.yaml"
         access.write_text(
             yaml.safe_dump(
@@ -150,7 +150,7 @@ class Node:
     def add(self, container: str, netns: int, vxnets: tuple[str, ...] = (), patience: float = 0.0) -> Nic:
         """What a CNI ADD does; it waits for so many seconds at most."""
         key = LeaseKey("net", container, "eth0")
-        nic, _ = self.pool.acquire(key, {}, self.clock.now() + patience, lambda: False, vxnets)
+        nic, __ = self.pool.acquire(key, {}, self.clock.now() + patience, lambda: False, vxnets)
         default = Route("0.0.0.0/0", self.pool.vxnet(nic.vxnet_id).gateway)
         pod = PodLink("eth0", f"{nic.private_ip}/24", (default,))
         ifindex = self.kernel.to_pod(nic.nic_id, netns, pod).ifindex

@@ -104,7 +104,7 @@ class FakeAgent:
     def _run(self) -> None:
         while True:
             try:
-                connection, _ = self._listener.accept()
+                connection, __ = self._listener.accept()
             except OSError:
                 return
             behaviour = self._behaviours[min(self.connections, len(self._behaviours) - 1)]

@@ -114,7 +114,7 @@ class ScriptedApi:
             protocol_version = "HTTP/1.1"
 
             def do_GET(self) -> None:  # noqa: N802
-                path, _, query = self.path.partition("?")
+                path, __, query = self.path.partition("?")
                 body = self.rfile.read(int(self.headers.get("content-length") or 0)).decode()
                 api.asked.append((self.command, unquote(path), dict(parse_qsl(query or body, keep_blank_values=True))))
                 line = api.script.pop(0) if len(api.script) > 1 else api.script[0]

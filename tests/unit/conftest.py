@@ -14,15 +14,6 @@ from types import ModuleType
 
 ROOT = Path(__file__).parents[2]
 FULL_NAME = "ansible_collections.qingcloud.cni.plugins.module_utils.hostnic"
-# What looks at the clone and its tools rather than at the package.
-IN_A_CLONE_ONLY = (
-    "lab",
-    "test_boundaries.py",
-    "test_conformance_page.py",
-    "test_install_ansible.py",
-    "test_kubeproxy_rules.py",
-    "test_services_*.py",
-)
 
 
 class FullName(MetaPathFinder, Loader):
@@ -41,7 +32,6 @@ class FullName(MetaPathFinder, Loader):
 
 
 if not (ROOT / "pyproject.toml").exists():
-    collect_ignore_glob = list(IN_A_CLONE_ONLY)
     # the second for processes that tests start with this path: they are nodes, where the package is `hostnic`
     sys.path += [str(ROOT), str(ROOT / "plugins/module_utils")]
     sys.meta_path.insert(0, FullName())

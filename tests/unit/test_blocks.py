@@ -79,13 +79,13 @@ def lasts(blocks: Blocks, clock: Clock, limit: int) -> float:
 
 
 def test_a_limit_that_is_found_again_is_believed_for_longer_up_to_a_day(blocks: Blocks, clock: Clock) -> None:
-    assert [lasts(blocks, clock, 9) for _ in range(10)] == [
+    assert [lasts(blocks, clock, 9) for __ in range(10)] == [
         600, 1200, 2400, 4800, 9600, 19200, 38400, 76800, 86400, 86400,
     ]  # fmt: skip
 
 
 def test_a_limit_that_is_told_twice_at_once_was_found_once(blocks: Blocks) -> None:
-    for _ in range(4):
+    for __ in range(4):
         blocks.lower_limit(9, INSTANCE)
     assert blocks.ends_in() == 600
 

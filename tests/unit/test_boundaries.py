@@ -61,6 +61,8 @@ RANKS = {
 ADAPTERS = ("cloud", "net", "store")
 # Third-party package ► where in the package it may be imported.
 THIRD_PARTY = {"yaml": ("configuration", "cloud"), "qingcloud": ("cloud",), "pyroute2": ("net",)}
+# Where `ansible-test sanity` looks.
+SHIPPED = ("plugins", "files", "tests/emulator", "tests/support", "tests/unit")
 QINGCNI_MODULES = {"_json", "_socket", "posix", "select", "sys", "time"}
 
 _OTHERS = {"_json", "_socket", "posix"}  # of the standard library, though not in its public list on every version
@@ -183,7 +185,7 @@ def what_ansible_does_not_ship(root: Path) -> list[str]:
                     offenders.append(f"{where} asserts")
                 if isinstance(node, ast.Match):
                     inner = [item for item in ast.walk(node) if isinstance(item, (ast.Import, ast.ImportFrom))]
-                    offenders += [f"{where} imports inside match" for _ in inner]
+                    offenders += [f"{where} imports inside match" for __ in inner]
                 if isinstance(node, ast.Call) and ast.unparse(node.func).rpartition(".")[2] in (
                     "import_module",
                     "__import__",
@@ -224,6 +226,22 @@ def qingcni_imports(root: Path) -> list[str]:
     return [str(found) for found in imports(root, path) if found.level or found.name not in QINGCNI_MODULES]
 
 
+def what_sanity_refuses(root: Path) -> list[str]:
+    """The part of `ansible-test sanity` that is broken easily, told within a second."""
+    offenders = []
+    for under in SHIPPED:
+        for path in sources(root, under):
+            if under == "plugins" and path.name == "__init__.py" and path.stat().st_size:
+                offenders.append(f"{path.relative_to(root)} is not empty")
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+                where = f"{path.relative_to(root)}:{getattr(node, 'lineno', 0)}"
+                if (isinstance(node, ast.Name) and node.id == "_") or (isinstance(node, ast.arg) and node.arg == "_"):
+                    offenders.append(f"{where} calls something _: call it __")
+                if under == "plugins" and isinstance(node, ast.Call) and ast.unparse(node.func) == "print":
+                    offenders.append(f"{where} prints: write to a stream")
+    return offenders
+
+
 RULES = (
     foreign_imports,
     wrong_directions,
@@ -233,6 +251,7 @@ RULES = (
     ansible_outside_of_the_rim,
     emulator_that_knows_the_client,
     qingcni_imports,
+    what_sanity_refuses,
 )
 
 
@@ -306,6 +325,10 @@ IN = f"{PACKAGE}/"
         (ansible_outside_of_the_rim, RIM + "/x.py", "from ansible.executor import task_result"),
         (emulator_that_knows_the_client, "tests/emulator/deep/x.py", "from hostnic.cloud import sdk"),
         (emulator_that_knows_the_client, "tests/emulator/x.py", "import qingcloud.iaas"),
+        (what_sanity_refuses, "tests/support/x.py", "for _ in range(3):\n    pass"),
+        (what_sanity_refuses, IN + "cni/x.py", "def f(_):\n    return 1"),
+        (what_sanity_refuses, IN + "cni/x.py", "print()"),
+        (what_sanity_refuses, IN + "cni/__init__.py", "# SPDX"),
         (qingcni_imports, "files/qingcni.py", "import json"),
         (qingcni_imports, "files/qingcni.py", "def f():\n    import os"),
         (qingcni_imports, "files/qingcni.py", "from __future__ import annotations"),

@@ -50,11 +50,11 @@ def test_each_refusal_halves_the_action_and_no_other(time: Time) -> None:
 
 def test_not_below_the_floor_and_never_above_the_ceiling(time: Time) -> None:
     one = limiter(time)
-    for _ in range(20):
+    for __ in range(20):
         one.refused("CreateNics")
         time.now += 200
     assert rate(one, "CreateNics") == pytest.approx(module.FLOOR, abs=1e-4)
-    for _ in range(25):
+    for __ in range(25):
         time.now += 60
         one.succeeded("CreateNics")
     assert rate(one, "CreateNics") == 4.0
@@ -71,7 +71,7 @@ def test_successes_add_the_same_each_minute(time: Time) -> None:
     one.refused("CreateNics")
     time.now += 5
     rates = []
-    for _ in range(5):
+    for __ in range(5):
         one.succeeded("CreateNics")
         rates.append(rate(one, "CreateNics"))
         time.now += 30
@@ -101,14 +101,14 @@ def test_the_slower_action_waits_longer_and_saves_up_less(time: Time) -> None:
     one = limiter(time)
     one.refused("CreateNics")
     time.now += 1000
-    assert [one.acquire("CreateNics") for _ in range(4)] == pytest.approx([0, 0, 0.5, 0.5])
+    assert [one.acquire("CreateNics") for __ in range(4)] == pytest.approx([0, 0, 0.5, 0.5])
     assert one.acquire("DescribeNics") == 0
 
 
 def test_one_success_from_the_floor_ends_the_refusals_to_wait(time: Time) -> None:
     """Else the second call of a round would be refused each time, and no round would come to its end."""
     one = limiter(time)
-    for _ in range(20):
+    for __ in range(20):
         one.refused("DescribeNics")
         time.now += 200
     one.acquire("DescribeNics")
@@ -146,7 +146,7 @@ def test_what_was_saved_up_is_void(time: Time) -> None:
     one = limiter(time)
     one.refused()
     time.now += 5
-    assert [one.acquire() for _ in range(2)] == pytest.approx([0.25, 0.25])
+    assert [one.acquire() for __ in range(2)] == pytest.approx([0.25, 0.25])
 
 
 def test_calls_that_were_under_way_are_part_of_one_offence(time: Time) -> None:
@@ -181,7 +181,7 @@ def test_a_silence_that_begins_while_others_sleep_holds_for_them() -> None:
 
 def test_a_long_wait_is_refused_at_once(time: Time) -> None:
     one = limiter(time)
-    for _ in range(3):
+    for __ in range(3):
         one.refused("CreateNics")
         time.now += 30
     one.refused("CreateNics")
@@ -219,7 +219,7 @@ def test_a_crowd_is_refused_from_the_first_that_would_wait_too_long() -> None:
 def test_those_who_are_refused_are_not_waited_for(time: Time) -> None:
     one = limiter(time, rate=1, burst=1)
     one.acquire()
-    for _ in range(20):
+    for __ in range(20):
         held_back(one, within=0.5)
     assert one.acquire("DescribeNics") == 1.0
 
@@ -230,7 +230,7 @@ def test_those_who_are_interrupted_are_not_waited_for(time: Time) -> None:
 
     one = RateLimiter(1, 1, time, interrupted)
     one.acquire("DescribeNics")
-    for _ in range(20):
+    for __ in range(20):
         with pytest.raises(KeyboardInterrupt):
             one.acquire("DescribeNics")
     assert held_back(one, within=0.5) == 1.0
@@ -238,7 +238,7 @@ def test_those_who_are_interrupted_are_not_waited_for(time: Time) -> None:
 
 def test_a_slow_pace_that_was_set_is_waited_for(time: Time) -> None:
     one = limiter(time, rate=0.05, burst=1)
-    assert [one.acquire("DescribeNics") for _ in range(3)] == pytest.approx([0, 20, 20])
+    assert [one.acquire("DescribeNics") for __ in range(3)] == pytest.approx([0, 20, 20])
 
 
 def test_a_clock_that_stands_still_does_not_hold_anyone_for_ever() -> None:
@@ -252,7 +252,7 @@ def test_a_clock_that_stands_still_does_not_hold_anyone_for_ever() -> None:
 def test_one_slow_action_does_not_hold_up_the_others() -> None:
     time = Crowd()
     one = RateLimiter(2, 1, time, time.sleep, rng=lambda: 1.0)
-    for _ in range(3):
+    for __ in range(3):
         one.refused("CreateNics")
         time.now += 200
     left: list[str] = []

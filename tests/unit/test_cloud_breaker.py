@@ -54,7 +54,7 @@ def refusal(one: Breaker, action: str = "DescribeNics") -> errors.Unreachable:
 
 def opened(time: Time, **more: t.Any) -> Breaker:
     one = breaker(time, **more)
-    for _ in range(3):
+    for __ in range(3):
         assert call(one, AWAY)
     assert one.state()["state"] == "OPEN"
     return one
@@ -141,7 +141,7 @@ def test_open_fails_at_once_and_says_why(time: Time) -> None:
 def test_pauses_grow_with_full_jitter_and_have_a_longest(time: Time, dice: float) -> None:
     one = opened(time, dice=dice)
     pauses = []
-    for _ in range(8):
+    for __ in range(8):
         pauses.append(one.state()["retry_in"])
         time.now += pauses[-1]
         assert call(one, AWAY)
@@ -150,12 +150,12 @@ def test_pauses_grow_with_full_jitter_and_have_a_longest(time: Time, dice: float
 
 def test_pauses_begin_short_again_after_an_answer(time: Time) -> None:
     one = opened(time)
-    for _ in range(5):
+    for __ in range(5):
         time.now += 30
         call(one, AWAY)
     time.now += 30
     assert call(one)
-    for _ in range(3):
+    for __ in range(3):
         call(one, AWAY)
     assert one.state()["retry_in"] == 1.0
 

@@ -116,7 +116,7 @@ def test_a_penalty_that_each_call_prolongs_is_waited_out(rate: float, penalty: f
     time, dice = Time(), random.Random(seed)
     limiter = RateLimiter(rate, 1, time, time.sleep, rng=dice.random)
     barred = time.now + penalty
-    for _ in range(40):
+    for __ in range(40):
         try:
             limiter.acquire("DescribeNics")
         except errors.RateLimited as error:

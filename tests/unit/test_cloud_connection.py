@@ -36,7 +36,7 @@ def api() -> t.Iterator[ScriptedApi]:
 def test_nothing_is_printed(api: ScriptedApi, capfd: pytest.CaptureFixture[str]) -> None:
     api.script = [OK, b'{"ret_code":1400,"message":"no"}', b"junk", api.hang_up]
     connection(api.port).call("DescribeZones", {})
-    for _ in range(3):
+    for __ in range(3):
         failing(connection(api.port))
     assert capfd.readouterr() == ("", "")
 
@@ -49,7 +49,7 @@ def test_sockets_do_not_pile_up(api: ScriptedApi) -> None:
     link = connection(api.port, breaker=Breaker(1000))
     failing(link)
     before = descriptors()
-    for _ in range(20):
+    for __ in range(20):
         failing(link)
     # The server's side of the last ones may still be closing in its threads.
     deadline = time.monotonic() + 5

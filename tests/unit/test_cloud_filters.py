@@ -83,7 +83,7 @@ def test_pages_shorter_than_asked_are_followed() -> None:
              {"total_count": 5, "nic_set": [row(5)]}]  # fmt: skip
     api = Scripted(*pages)
     assert len(cloud(api).describe_nics(name="ours")) == 5
-    assert [params["offset"] for _, params in api.asked] == [0, 2, 4]
+    assert [params["offset"] for __, params in api.asked] == [0, 2, 4]
 
 
 def test_without_a_total_the_empty_page_is_the_end() -> None:
@@ -99,7 +99,7 @@ def test_server_that_never_ends() -> None:
 def test_many_ids_go_in_chunks() -> None:
     api = Scripted({"total_count": 0, "nic_set": []})
     cloud(api).describe_nics(nic_ids=[f"52:54:00:00:{n // 256:02x}:{n % 256:02x}" for n in range(250)])
-    assert [len(params["nics"]) for _, params in api.asked] == [100, 100, 50]
+    assert [len(params["nics"]) for __, params in api.asked] == [100, 100, 50]
 
 
 def test_null_everywhere() -> None:

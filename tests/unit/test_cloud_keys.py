@@ -106,7 +106,7 @@ def test_service_that_gives_the_same_key_is_not_pestered(metadata: Metadata) -> 
     wall = Wall()
     metadata.give("J1", wall.now + 100)
     keys = RoleKeys(metadata.url, wall=wall)
-    for _ in range(5):
+    for __ in range(5):
         keys.current()
     assert len(metadata.asked) == 1
 

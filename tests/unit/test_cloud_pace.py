@@ -22,14 +22,14 @@ def time() -> Time:
 
 def test_a_burst_then_the_rate(time: Time) -> None:
     limiter = RateLimiter(5, 3, time, time.sleep)
-    assert [limiter.acquire() for _ in range(3)] == [0, 0, 0]
-    assert [limiter.acquire() for _ in range(3)] == pytest.approx([0.2, 0.2, 0.2])
+    assert [limiter.acquire() for __ in range(3)] == [0, 0, 0]
+    assert [limiter.acquire() for __ in range(3)] == pytest.approx([0.2, 0.2, 0.2])
 
 
 def test_rest_fills_the_bucket_to_its_brim_only(time: Time) -> None:
     limiter = RateLimiter(5, 3, time, time.sleep)
     time.now += 1000
-    assert [limiter.acquire() for _ in range(4)] == pytest.approx([0, 0, 0, 0.2])
+    assert [limiter.acquire() for __ in range(4)] == pytest.approx([0, 0, 0, 0.2])
 
 
 def test_those_who_wait_stand_in_line() -> None:
@@ -71,11 +71,11 @@ def test_threads_share_the_rate() -> None:
     left: list[int] = []
 
     def work() -> None:
-        for _ in range(5):
+        for __ in range(5):
             limiter.acquire("DescribeNics")
             left.append(1)
 
-    threads = [threading.Thread(target=work) for _ in range(6)]
+    threads = [threading.Thread(target=work) for __ in range(6)]
     started = wall.monotonic()
     for thread in threads:
         thread.start()

@@ -114,7 +114,7 @@ def test_an_api_that_comes_back_is_noticed_within_the_reconcile_interval(make: M
     limiter = RateLimiter(5, 5, world.clock.now, world.emulator.advance)
     cloud = world.client(limiter=limiter)
     world.fault("*", "http_status", status=503, count=None)
-    for _ in range(60):
+    for __ in range(60):
         with pytest.raises(errors.Unreachable):
             cloud.describe_zones()
         world.emulator.advance(10)
@@ -132,7 +132,7 @@ def test_what_holds_calls_back_unless_something_else_is_given(make: Make) -> Non
     limiter = RateLimiter(5, 5, world.clock.now, world.emulator.advance)
     cloud = world.client(limiter=limiter, settings={"reconcile_interval": 7.0}, rng=lambda: 1.0)
     world.fault("*", "http_status", status=503, count=None)
-    for _ in range(20):
+    for __ in range(20):
         with pytest.raises(errors.Unreachable):
             cloud.describe_zones()
         world.emulator.advance(7)
@@ -277,7 +277,7 @@ def test_role_key_does_not_end_with_the_hour(make: Make) -> None:
     world = make()
     world.emulator.cloud.set_role(HERE, "cni")
     cloud = world.client("", wall=world.clock.now)
-    for _ in range(4):
+    for __ in range(4):
         cloud.describe_zones()
         world.emulator.advance(1800)
 

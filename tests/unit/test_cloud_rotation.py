@@ -69,7 +69,7 @@ def test_a_file_that_cannot_be_used_leaves_the_key_and_is_told_once(
     account: Account, caplog: pytest.LogCaptureFixture
 ) -> None:
     account.put("qy_access_key_id: AK2\n")
-    assert [account.works() for _ in range(3)] == [True] * 3
+    assert [account.works() for __ in range(3)] == [True] * 3
     assert len(warnings(caplog)) == 1 and "qy_secret_access_key is missing" in warnings(caplog)[0]
     assert "SK" not in caplog.text
 
@@ -88,7 +88,7 @@ def test_a_key_that_the_api_refuses_leaves_the_one_before_in_use(
     account: Account, caplog: pytest.LogCaptureFixture
 ) -> None:
     account.write(WRONG)
-    assert [account.works() for _ in range(3)] == [True] * 3
+    assert [account.works() for __ in range(3)] == [True] * 3
     assert len(warnings(caplog)) == 1 and "access_key_id [AK3] is not known" in warnings(caplog)[0]
 
 

@@ -77,7 +77,7 @@ def test_caller_keeps_its_dict(api: ScriptedApi) -> None:
     link.call("DescribeNics", params)
     link.call("DescribeVxnets", params)
     assert params == {"nics": ["52:54:00:00:00:01"]}
-    assert [sent["action"] for _, _, sent in api.asked] == ["DescribeNics", "DescribeVxnets"]
+    assert [sent["action"] for __, __, sent in api.asked] == ["DescribeNics", "DescribeVxnets"]
 
 
 def test_empty_list_is_never_sent(api: ScriptedApi) -> None:

@@ -159,7 +159,7 @@ def test_connecting_has_a_deadline() -> None:
         full.listen(0)
         port = full.getsockname()[1]
         crowd = []
-        for _ in range(4):
+        for __ in range(4):
             one = socket.socket()
             one.setblocking(False)
             one.connect_ex(("127.0.0.1", port))
@@ -225,7 +225,7 @@ def test_a_slow_handshake_leaves_less_time_for_the_answer(certificate: Path) -> 
     over = threading.Event()
 
     def serve() -> None:
-        plain, _ = listener.accept()
+        plain, __ = listener.accept()
         over.wait(0.8)
         with context.wrap_socket(plain, server_side=True):
             over.wait(20)

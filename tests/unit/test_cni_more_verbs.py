@@ -170,7 +170,7 @@ def test_ip_masq_is_told_before_the_pod_has_its_nic(bench: Bench) -> None:
 
 
 def test_the_same_add_again_has_the_same_result(bench: Bench) -> None:
-    results = [bench.verbs.add(call(), SERVICES, POD, bench.wait()) for _ in range(2)]
+    results = [bench.verbs.add(call(), SERVICES, POD, bench.wait()) for __ in range(2)]
     assert results[0] == results[1]
 
 

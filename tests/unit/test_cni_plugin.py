@@ -325,14 +325,14 @@ def test_nonsense_is_always_answered_with_an_error_and_leases_nothing(bench: Ben
     values: list[t.Any] = [None, True, -1, 1e308, "", "x", [], {}, [{}], {"dst": "::/0"}, "0.0.0.0/0", 10**40]
 
     def text() -> str:
-        return "".join(dice.choice(signs) for _ in range(dice.randrange(20)))
+        return "".join(dice.choice(signs) for __ in range(dice.randrange(20)))
 
     def value(depth: int = 0) -> t.Any:
         if depth < 3 and dice.random() < 0.4:
             keys = ["routes", "dst", "gw", "BindAddr", "ips", "interfaces", "nameservers", text()]
-            return {dice.choice(keys): value(depth + 1) for _ in range(3)}
+            return {dice.choice(keys): value(depth + 1) for __ in range(3)}
         if depth < 3 and dice.random() < 0.3:
-            return [value(depth + 1) for _ in range(2)]
+            return [value(depth + 1) for __ in range(2)]
         return dice.choice([*values, text()])
 
     keys = [
@@ -348,7 +348,7 @@ def test_nonsense_is_always_answered_with_an_error_and_leases_nothing(bench: Ben
         "prevResult",
         "defaultRoute",
     ]
-    for _ in range(2000):
+    for __ in range(2000):
         env = {name: (text() if dice.random() < 0.4 else old) for name, old in {**ENV, "CNI_ARGS": ""}.items()}
         config: dict[str, t.Any] = {"cniVersion": "1.0.0", "name": "pods"}
         for key in dice.sample(keys, dice.randrange(1, 5)):

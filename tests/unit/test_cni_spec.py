@@ -107,7 +107,7 @@ KINDS = [
 
 def documented() -> dict[int, set[str]]:
     section = DOCUMENT.read_text(encoding="utf-8").split("## Error codes")[1]
-    return {int(code): {kind for kind in kinds.split(", ") if kind} for code, kinds, _ in ROW.findall(section)}
+    return {int(code): {kind for kind in kinds.split(", ") if kind} for code, kinds, __ in ROW.findall(section)}
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -227,7 +227,7 @@ def test_calls_for_one_attachment_take_turns(bench: Bench) -> None:
 
     bench.links.during_move = linger
     results: list[Attached] = []
-    adds = [threading.Thread(target=lambda: results.append(bench.add())) for _ in range(3)]
+    adds = [threading.Thread(target=lambda: results.append(bench.add())) for __ in range(3)]
     adds[0].start()
     assert moving.wait(10)
     for add in adds[1:]:

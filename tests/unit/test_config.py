@@ -83,7 +83,7 @@ def test_unknown_key_names_the_nearest(tmp_path: Path, written: str) -> None:
 
 def test_letter_case_of_file_keys_does_not_count(tmp_path: Path) -> None:
     (tmp_path / "QingAgent.yaml").write_text("qyaccessfilepath: /a/b\nVxNet: vxnet-a\n")
-    loaded, _ = load({}, {}, tmp_path)
+    loaded, __ = load({}, {}, tmp_path)
     assert (loaded.access_file, loaded.vxnet) == ("/a/b", ("vxnet-a",))
     (tmp_path / "QingAgent.yaml").write_text("zone: a\nZone: b\nvxnet: vxnet-a\n")
     with pytest.raises(InvalidConfig, match="says zone twice"):
@@ -102,7 +102,7 @@ def test_named_file(tmp_path: Path) -> None:
 
 
 def test_relative_paths_count_from_the_working_directory(tmp_path: Path) -> None:
-    loaded, _ = load({**VXNET, "QYAccessFilePath": "client.yaml", "statedir": "../state"}, {}, tmp_path)
+    loaded, __ = load({**VXNET, "QYAccessFilePath": "client.yaml", "statedir": "../state"}, {}, tmp_path)
     assert loaded.access_file == str(tmp_path / "client.yaml")
     assert loaded.statedir == str(tmp_path.parent / "state")
     assert loaded.rundir == "/run/qingagent"

@@ -49,19 +49,19 @@ def test_what_is_marked_is_run_and_what_is_run_is_marked() -> None:
 
 def test_every_row_is_on_the_page_under_a_name_of_its_own() -> None:
     assert len({row.name for row in ROWS}) == len(ROWS)
-    assert {name for name, _, _ in marks()} == {row.name for row in ROWS}
+    assert {name for name, __, __ in marks()} == {row.name for row in ROWS}
     names = [name_of(*cell) for cell in collected()]
     assert len(set(names)) == len(names)
 
 
 def test_what_nobody_tests_says_so_and_why() -> None:
-    untested = {name for (name, _, _), sign in marks().items() if sign == UNTESTED}
+    untested = {name for (name, __, __), sign in marks().items() if sign == UNTESTED}
     assert untested == {row.name for row in ROWS if row.check is None}
     assert all(row.note for row in ROWS if row.check is None)
 
 
 def test_every_verb_in_every_version_has_rows() -> None:
-    assert {(verb, version) for _, verb, version in collected()} == {(verb, one) for verb in VERBS for one in VERSIONS}
+    assert {(verb, version) for __, verb, version in collected()} == {(verb, one) for verb in VERBS for one in VERSIONS}
     assert all(row.cells() for row in ROWS)
 
 

@@ -13,7 +13,7 @@ LONG_AGO = -10_000.0  # the process has run for longer than it remembers
 def busy(demand: Demand, buckets: int, pods: int = 5, start: float = 0.0) -> float:
     """So many buckets of five seconds with so many pods in each; returns when the last one began."""
     for bucket in range(buckets):
-        for _ in range(pods):
+        for __ in range(pods):
             demand.arrived((), start + 5.0 * bucket)
     return start + 5.0 * (buckets - 1)
 
@@ -30,7 +30,7 @@ def test_a_steady_pod_a_second_is_a_rate_of_one() -> None:
 
 def test_one_burst_is_no_trend() -> None:
     demand = Demand(LONG_AGO)
-    for _ in range(60):
+    for __ in range(60):
         demand.arrived((), 0.0)
     assert demand.rate(0.0) == 0.0
 
@@ -51,7 +51,7 @@ def test_a_process_of_five_minutes_counts_five_minutes(buckets: int, rate: float
 @pytest.mark.parametrize("age", [0.0, 30.0, 90.0])
 def test_the_first_burst_of_a_young_process_is_no_trend(age: float) -> None:
     demand = Demand(0.0)
-    for _ in range(20):
+    for __ in range(20):
         demand.arrived((), age)
     assert demand.rate(age) == 0.0
 

@@ -280,7 +280,7 @@ def test_a_waiting_pod_does_not_make_the_agent_call_during_a_penalty(node: Node)
     node.emulator.faults.order({"action": "*", "kind": "ret_code", "count": None, **refusal})
     node.engine.reconciler.step()
     calls = node.calls()
-    for _ in range(20):  # each a wake-up by someone who waits
+    for __ in range(20):  # each a wake-up by someone who waits
         assert node.engine.reconciler.step() > 0
     assert node.calls() == calls
 
@@ -332,7 +332,7 @@ def test_an_address_that_cannot_be_forgotten_keeps_its_nic_at_rest_and_nothing_e
 def test_a_reservation_whose_link_came_back_is_ended(node: Node) -> None:
     node.run(10)
     key = LeaseKey("net", "a", "eth0")
-    nic, _ = node.pool.acquire(key, {}, node.clock.now(), lambda: False)
+    nic, __ = node.pool.acquire(key, {}, node.clock.now(), lambda: False)
     node.kernel.to_pod(nic.nic_id, 1, PodLink("eth0", "172.16.1.9/24"))
     node.emulator.advance(0.1)
     node.start_agent()  # killed between the move and the commit

@@ -129,7 +129,7 @@ def test_attached_nics_whose_links_never_come_are_replaced_and_given_back_later(
 def test_a_link_that_comes_late_is_of_use_after_a_rest(node: Node) -> None:
     node.kernel.netns = "elsewhere"
     node.run(90)
-    (lost, *_) = node.engine.table.nics(State.BROKEN)
+    (lost, *__) = node.engine.table.nics(State.BROKEN)
     node.kernel.netns = "node1"
     port = node.emulator.cloud.port_of(node.emulator.cloud.nics[lost.nic_id])
     assert port
@@ -163,7 +163,7 @@ def test_a_defect_in_one_action_does_not_keep_the_others_from_being_done(tmp_pat
 
         node.strange.describe_vxnets = break_for_one  # type: ignore[method-assign]
         node.pool._gateways.add("vxnet-bad")
-        for _ in range(2):
+        for __ in range(2):
             with pytest.raises(ValueError, match="a defect"):
                 node.engine.reconciler.step()
         assert node.calls("AttachNics") == 1
@@ -472,7 +472,7 @@ def test_it_takes_three_looks_to_believe_that_a_nic_is_gone_however_long_they_ar
     node.run(15)
     assert record(node, nic_id).state is State.DETACHED
     node.emulator.cloud.nics[nic_id].visible_from = node.clock.now() + 10_000
-    for _ in range(2):
+    for __ in range(2):
         node.emulator.advance(1000)
         node.engine.reconciler.step()
     assert record(node, nic_id).state is State.DETACHED
@@ -500,7 +500,7 @@ def test_a_gateway_whose_link_was_gone_stands_again(node: Node) -> None:
     node.run(20)
     (gateway,) = node.engine.table.nics(State.GATEWAY)
     link = node.kernel.links.pop(gateway.nic_id)
-    for _ in range(2):
+    for __ in range(2):
         node.kernel.on_change()
     assert record(node, gateway.nic_id).state is State.BROKEN
     node.kernel.links[gateway.nic_id] = link
@@ -531,7 +531,7 @@ def test_a_nic_on_its_way_out_that_the_cloud_has_detached_already_costs_no_storm
 def test_a_link_that_comes_before_the_cloud_says_so_costs_no_storm_of_calls(tmp_path: Path) -> None:
     with Node(tmp_path, cloud=CloudSettings(job_working_seconds=30.0), pool_low=2, pool_high=2) as node:
         node.run(1)
-        one, _ = node.engine.table.nics(State.ATTACHING)
+        one, __ = node.engine.table.nics(State.ATTACHING)
         port = node.emulator.cloud.port_of(node.emulator.cloud.nics[one.nic_id], INSTANCE)
         assert port
         node.kernel.plug([port])
@@ -541,7 +541,7 @@ def test_a_link_that_comes_before_the_cloud_says_so_costs_no_storm_of_calls(tmp_
         pod.start()
         until(node.pool.waiting, 5, "a pod that waits")
         calls = node.calls()
-        for _ in range(100):  # woken by the pod
+        for __ in range(100):  # woken by the pod
             node.engine.reconciler.step()
             node.emulator.advance(0.2)
         told = node.calls() - calls
@@ -875,7 +875,7 @@ class Mishaps:
 
     def die(self) -> None:
         if self.pods:
-            netns, _ = self.pods.pop(self.dice.choice(sorted(self.pods)))
+            netns, __ = self.pods.pop(self.dice.choice(sorted(self.pods)))
             self.node.kernel.kill_netns(netns)
 
     def fault(self) -> None:
@@ -935,7 +935,7 @@ def test_whatever_happens_it_comes_to_rest_and_nothing_is_lost(tmp_path: Path, s
     store = Fragile()
     with Node(tmp_path, cloud=cloud, store=store, pool_low=3, pool_high=5, idle_ttl=120.0) as node:
         mishaps = Mishaps(node, store, dice)
-        for _ in range(40):
+        for __ in range(40):
             mishaps.happen()
             mishaps.check()
         store.spared = None

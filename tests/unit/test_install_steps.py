@@ -269,8 +269,8 @@ def test_a_node_that_is_too_old_is_told_in_a_sentence(
     python: tuple[int, ...], status: int, output: str, sentence: str
 ) -> None:
     with pytest.raises(HostnicError, match=sentence):
-        check_host(lambda *_: (status, output), python)
+        check_host(lambda *__: (status, output), python)
 
 
 def test_a_node_of_today_passes() -> None:
-    check_host(lambda *_: (0, "systemd 257 (257.9-1)\n+PAM"), (3, 9, 0))
+    check_host(lambda *__: (0, "systemd 257 (257.9-1)\n+PAM"), (3, 9, 0))

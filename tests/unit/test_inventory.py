@@ -299,7 +299,7 @@ def test_the_cache_spares_every_call_until_it_expires_or_is_flushed(account: Acc
 
 @pytest.mark.parametrize("where", ["file", "options", "environment"])
 def test_credentials_come_from_anywhere_and_show_nowhere(account: Account, tmp_path: Path, where: str) -> None:
-    address, _, port = account.emulator.url.rpartition("/")[2].partition(":")
+    address, __, port = account.emulator.url.rpartition("/")[2].partition(":")
     environ = dict.fromkeys(("QINGCLOUD_ACCESS_KEY", "QINGCLOUD_SECRET_KEY", "QINGCLOUD_ENDPOINT"), "")
     options: dict[str, t.Any] = {"zones": []}
     if where == "file":

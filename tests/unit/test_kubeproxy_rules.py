@@ -26,7 +26,7 @@ ALL = (EVERYWHERE, LOCAL, ABSENT, EMPTY)
 
 
 def text(load: Load) -> str:
-    return "".join(stdin for _, stdin in load.apply)
+    return "".join(stdin for __, stdin in load.apply)
 
 
 def chain(load: Load, name: str) -> list[str]:
@@ -111,7 +111,7 @@ def test_what_has_nowhere_to_go_is_refused_or_dropped() -> None:
 
 def test_removal_undoes_every_line_and_touches_nothing_else() -> None:
     load = iptables(PROXY, ALL)
-    added, removed = text(load), "".join(stdin for _, stdin in load.remove)
+    added, removed = text(load), "".join(stdin for __, stdin in load.remove)
     assert sorted(re.findall(r"^:(\S+)", added, re.M)) == sorted(re.findall(r"^-X (\S+)", removed, re.M))
     assert re.findall(r"^-I (.+)", added, re.M) == re.findall(r"^-D (.+)", removed, re.M)
     assert {len(name) <= 28 for name in re.findall(r"^:(\S+)", added, re.M)} == {True}
@@ -131,7 +131,7 @@ def test_where_the_chains_of_nftables_mode_hang() -> None:
     assert {(kind, hook, number) for kind, hook, number in hooks if kind == "nat"} == {
         ("nat", "prerouting", "-100"), ("nat", "output", "-100"), ("nat", "postrouting", "100"),
     }  # fmt: skip
-    assert {number for kind, _, number in hooks if kind == "filter"} == {"-110", "-90"}
+    assert {number for kind, __, number in hooks if kind == "filter"} == {"-110", "-90"}
 
 
 def test_node_ports_of_nftables_mode_are_on_the_primary_address_alone() -> None:

@@ -74,7 +74,7 @@ def test_a_wrong_key_and_options_that_are_wrong(run: Runner) -> None:
 
 def access_file(run: Runner, path: Path, **changes: t.Any) -> Path:
     access = run.access()
-    host, _, port = access["endpoint"].removeprefix("http://").removesuffix("/iaas").partition(":")
+    host, __, port = access["endpoint"].removeprefix("http://").removesuffix("/iaas").partition(":")
     content = {
         "qy_access_key_id": access["access_key_id"], "qy_secret_access_key": access["secret_access_key"],
         "host": host, "port": int(port), "protocol": "http", "uri": "/iaas", "zone": access["zone"], **changes,

@@ -82,13 +82,13 @@ def test_what_has_ended_is_passed_over(proc: Proc) -> None:
     for gone in ("task/2/ns/net", "ns/mnt", "mountinfo"):
         (proc.process(2, "2", "net:[2]") / gone).unlink()
         reading = proc.read()
-        assert {inode for inode, _ in [*reading.near(), *reading.far()]} <= {1, 2}
+        assert {inode for inode, __ in [*reading.near(), *reading.far()]} <= {1, 2}
         assert reading.trouble is None
         proc = Proc(_empty(proc.root))
         proc.process(1, "1", "net:[1]")
     (proc.root / "3").mkdir()
     reading = proc.read()
-    assert [inode for inode, _ in [*reading.near(), *reading.far()]] == [1]
+    assert [inode for inode, __ in [*reading.near(), *reading.far()]] == [1]
     assert reading.trouble is None
 
 
@@ -104,20 +104,20 @@ def test_what_cannot_be_read_is_remembered_and_the_rest_is_read(proc: Proc, what
     else:
         broken.mkdir()
     reading = proc.read()
-    names = [inode for inode, _ in [*reading.near(), *reading.far()]]
+    names = [inode for inode, __ in [*reading.near(), *reading.far()]]
     assert {1, 4, 5} <= set(names)
     assert reading.trouble and f"cannot look into {process / what}: " in str(reading.trouble)
     assert reading.trouble.details["errno"]
 
 
 def test_a_process_that_ends_before_its_mounts_are_read(proc: Proc, monkeypatch: pytest.MonkeyPatch) -> None:
-    def ended(_: Path) -> bytes:
+    def ended(__: Path) -> bytes:
         raise OSError(errno.EINVAL, "it has no namespaces any more")
 
     proc.process(1, "1", "net:[1]")
     monkeypatch.setattr(Path, "read_bytes", ended)
     reading = proc.read()
-    assert [inode for inode, _ in reading.near()] == [1]
+    assert [inode for inode, __ in reading.near()] == [1]
     assert reading.trouble is None
 
 

@@ -289,7 +289,7 @@ def test_a_drain_is_in_the_journal(tmp_path: Path) -> None:
 
 
 def test_exactly_those_that_are_named_go(node: Node) -> None:
-    one, two, _ = ready(node)
+    one, two, __ = ready(node)
     told = operate.give_back(node.engine, [one.nic_id.upper(), two.nic_id])
     assert told["actions"] == [{"action": "drain", "nic_ids": (one.nic_id, two.nic_id)}]
     node.run(20)
@@ -311,7 +311,7 @@ def test_a_free_nic_is_given_back_at_once(tmp_path: Path) -> None:
 
 def test_one_nic_that_may_not_go_and_none_goes(node: Node) -> None:
     pods = node.add("a", 1)
-    other, *_ = ready(node)
+    other, *__ = ready(node)
     with pytest.raises(InvalidConfig, match=f"NIC {pods.nic_id} is used by net/a/eth0"):
         operate.give_back(node.engine, [other.nic_id, pods.nic_id])
     with pytest.raises(NotFound, match="no NIC 52:54:00:00:00:ff"):

@@ -29,7 +29,7 @@ def paced(dice: float, clock: t.Optional[Clock] = None, longest: float = LONGEST
 
 def after(pace: Pace, failures: int, error: HostnicError) -> float:
     """The pause after the last of so many failures in a row."""
-    return [pace.failed(error) for _ in range(failures)][-1]
+    return [pace.failed(error) for __ in range(failures)][-1]
 
 
 @pytest.mark.parametrize(("failures", "pause"), [(1, 1.0), (2, 2.0), (3, 4.0), (4, 8.0), (5, 15.0), (50, 15.0)])

@@ -30,7 +30,7 @@ def test_roundrotate_goes_round_and_does_not_run_off_the_end() -> None:
 
 def test_random_reaches_each_alike() -> None:
     dice = random.Random(7).random
-    counts = Counter(order(RANDOM, VXNETS, 0, dice)[0] for _ in range(3000))
+    counts = Counter(order(RANDOM, VXNETS, 0, dice)[0] for __ in range(3000))
     assert all(900 < counts[vxnet] < 1100 for vxnet in VXNETS)
 
 

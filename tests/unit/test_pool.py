@@ -78,7 +78,7 @@ def serving() -> Serving:
 
 def test_first_come_first_served(serving: Serving) -> None:
     answers = [serving.ask(name) for name in "abc"]
-    brought = [serving.bring().nic_id for _ in answers]
+    brought = [serving.bring().nic_id for __ in answers]
     assert [answer.result(5)[0].nic_id for answer in answers] == brought
 
 
@@ -93,7 +93,7 @@ def test_one_that_wants_another_vxnet_does_not_hold_up_the_queue(serving: Servin
 
 def test_no_nic_is_handed_out_twice(serving: Serving) -> None:
     answers = [serving.ask(str(number)) for number in range(16)]
-    for _ in answers:
+    for __ in answers:
         serving.bring()
     handed = [answer.result(5)[0].nic_id for answer in answers]
     assert len(set(handed)) == 16
@@ -136,7 +136,7 @@ def test_ending_a_lease_twice_is_ending_it_once(serving: Serving) -> None:
     key = LeaseKey("net", "a", "eth0")
     nic = serving.bring()
     serving.ask("a").result(5)
-    for _ in range(2):
+    for __ in range(2):
         serving.pool.release(key, returned=True)
     assert serving.table.nics()[0].state is State.QUARANTINE
     assert serving.pool.lease(key) is None

@@ -52,7 +52,7 @@ class Bench:
         self.before = self.nics()
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, *__: object) -> None:
         self.emulator.stop()
 
     def clock(self) -> float:

@@ -38,7 +38,7 @@ class Account:
         self.emulator = emulator
         self.file = directory / "probe.json"
         self.inventory = directory / "inventory.yml"
-        host, _, port = emulator.url.rpartition("/")[2].partition(":")
+        host, __, port = emulator.url.rpartition("/")[2].partition(":")
         here = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable}
         variables = {
             "qingagent_vxnet": ["vxnet-b"],
@@ -122,7 +122,7 @@ def test_the_playbook_cleans_up_after_a_module_that_was_killed(account: Account)
         until(lambda: any(nic.nic_name.startswith("qingprobe") for nic in account.emulator.cloud.nics_of(HERE)))
         for pid in modules_of(running.pid):
             os.kill(pid, signal.SIGKILL)
-        said, _ = running.communicate(timeout=120)
+        said, __ = running.communicate(timeout=120)
     finally:
         running.kill()
     assert running.returncode != 0 and "Remove what was left where the module itself was interrupted" in said

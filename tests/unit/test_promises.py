@@ -53,7 +53,7 @@ def test_pods_do_not_notice_ten_minutes_without_the_api(tmp_path: Path, outage: 
     """A pod every 20 s with one NIC left for all of them; the API is back at the worst moment, just after a failure."""
     with TimedNode(tmp_path, chance=CHANCES[chance]()) as node:
         _warm_up(node)
-        for _ in range(2):
+        for __ in range(2):
             node.pod(lives=HOUR)
         began = node.clock.now()
         _cut_off(node, outage)
@@ -92,12 +92,12 @@ def test_all_that_is_warm_is_handed_out_without_the_api_and_again_after_a_rest(t
         began = node.clock.now()
         _cut_off(node, outage)
         for turn in range(5):
-            for _ in range(warm):
+            for __ in range(warm):
                 node.at(began + 1 + 60 * turn, lambda: node.pod(lives=5))
         node.run(5 * MINUTE)
         assert [wait.seconds for wait in node.waits] == [0.0] * 5 * warm
         node.log.clear()
-        for _ in range(warm + 1):
+        for __ in range(warm + 1):
             node.pod(lives=HOUR)
         node.run(2 * MINUTE)
         *served, last = node.waits[-warm - 1 :]
@@ -232,7 +232,7 @@ def test_harder_churn_is_survived(
 def test_a_quiet_pool_asks_every_two_minutes(tmp_path: Path, pods: int) -> None:
     with TimedNode(tmp_path) as node:
         _warm_up(node)
-        for _ in range(pods):
+        for __ in range(pods):
             node.pod(lives=2 * HOUR)
         node.run(10 * MINUTE)
         node.log.clear()
@@ -306,7 +306,7 @@ def _churn(node: TimedNode, offset: float, every: float, pods: int) -> Churn:
     began, held, warm = node.clock.now() + offset, [0], [0]
 
     def come() -> None:
-        for _ in range(pods):
+        for __ in range(pods):
             node.pod(LIFE)
         held.append(len(node.in_cloud()))
 

@@ -80,8 +80,8 @@ def test_the_netns_travels_as_a_descriptor(qingcni: Qingcni, tmp_path: Path) -> 
     got: list[int] = []
 
     def behaviour(connection: socket.socket) -> None:
-        data, control, _, _ = connection.recvmsg(65536, socket.CMSG_SPACE(16))
-        for _, _, raw in control:
+        data, control, __, __ = connection.recvmsg(65536, socket.CMSG_SPACE(16))
+        for __, __, raw in control:
             got.extend(array.array("i", raw))
         request = wire.decode_request(data[4:])
         connection.sendall(wire.encode_answer(Answer(request.request_id, 0)))
@@ -135,7 +135,7 @@ def test_a_closed_connection_is_asked_again_with_the_same_request(qingcni: Qingc
         seen.append(read_request(connection))
         connection.sendall(b"\0\0\1\0{")
 
-    agent = FakeAgent(qingcni.address, lambda _: None, read_and_leave, half_an_answer, answering(0, "{}", seen=seen))
+    agent = FakeAgent(qingcni.address, lambda __: None, read_and_leave, half_an_answer, answering(0, "{}", seen=seen))
     assert qingcni.run("ADD") == (0, b"{}", b"")
     assert agent.connections == 4
     assert len(seen) == 3
@@ -163,7 +163,7 @@ def test_a_full_queue_is_waited_for(qingcni: Qingcni) -> None:
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(qingcni.address))
         listener.listen(0)
-        filling = [socket.socket(socket.AF_UNIX) for _ in range(3)]
+        filling = [socket.socket(socket.AF_UNIX) for __ in range(3)]
         for sock in filling:
             sock.setblocking(False)
             try:
@@ -180,7 +180,7 @@ def test_a_full_queue_is_waited_for(qingcni: Qingcni) -> None:
             sock.close()
         while process.poll() is None:
             listener.settimeout(20)
-            connection, _ = listener.accept()
+            connection, __ = listener.accept()
             with connection:
                 connection.settimeout(20)
                 if connection.recv(1, socket.MSG_PEEK):
@@ -436,7 +436,7 @@ namespace["posix"] = Reporter()
 """
     result = qingcni.run(verb, before=report)
     for line in result.stderr.decode().splitlines():
-        name, _, origin = line.partition(" ")
+        name, __, origin = line.partition(" ")
         assert origin == "built-in" or ".so" in origin, name
 
 

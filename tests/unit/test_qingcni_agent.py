@@ -118,7 +118,7 @@ def test_an_add_that_waits_while_the_agent_restarts_is_served_by_the_next(node: 
         node.server.stop(0.0)
         node.pool.add(ONE)
         node.start_agent()
-        stdout, _ = process.communicate(timeout=20)
+        stdout, __ = process.communicate(timeout=20)
     assert process.returncode == 0
     assert json.loads(stdout)["interfaces"][0]["mac"] == ONE.nic_id
 
@@ -129,7 +129,7 @@ def test_an_add_that_came_while_there_was_no_agent_is_served_by_the_next(node: N
         with pytest.raises(subprocess.TimeoutExpired):
             process.wait(0.2)
         node.start_agent()
-        stdout, _ = process.communicate(timeout=20)
+        stdout, __ = process.communicate(timeout=20)
     assert json.loads(stdout)["interfaces"][0]["mac"] == ONE.nic_id
 
 

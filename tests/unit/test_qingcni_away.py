@@ -41,15 +41,15 @@ def hang(connection: socket.socket) -> None:
     connection.recv(1)
 
 
-@pytest.mark.parametrize(("verb", "condition", "cell"), CELLS, ids=[f"{verb}-{where}" for verb, where, _ in CELLS])
+@pytest.mark.parametrize(("verb", "condition", "cell"), CELLS, ids=[f"{verb}-{where}" for verb, where, __ in CELLS])
 def test_cell(qingcni: Qingcni, verb: str, condition: str, cell: str) -> None:
     command = "WHATEVER" if verb == "any other" else verb
     agent: t.Optional[FakeAgent] = None
     if condition == "refuses":
-        FakeAgent(qingcni.address, lambda _: None).close()
+        FakeAgent(qingcni.address, lambda __: None).close()
         assert qingcni.address.exists()
     elif condition != "absent":
-        agent = FakeAgent(qingcni.address, hang if condition == "hangs" else lambda _: None)
+        agent = FakeAgent(qingcni.address, hang if condition == "hangs" else lambda __: None)
 
     at_once = condition == "absent" or (condition, verb) == ("refuses", "DEL")
     wait, patience = (60.0, 30.0) if at_once else (WAIT, PATIENCE)
@@ -90,7 +90,7 @@ def test_cell(qingcni: Qingcni, verb: str, condition: str, cell: str) -> None:
 def test_the_tables_deadlines_are_the_executables() -> None:
     namespace: dict[str, t.Any] = {"__name__": "qingcni"}
     exec(compile(BODY.read_text(encoding="utf-8"), str(BODY), "exec"), namespace)
-    for verb, (deadline, *_) in TABLE.items():
+    for verb, (deadline, *__) in TABLE.items():
         if verb == "any other":
             assert deadline == f"{namespace['OTHER_WAIT']:g} s"
         elif verb == "VERSION":

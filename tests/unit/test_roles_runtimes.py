@@ -36,7 +36,7 @@ version = 3
 """
 
 
-def silent(_: t.Sequence[str]) -> t.Optional[str]:
+def silent(__: t.Sequence[str]) -> t.Optional[str]:
     return None
 
 

@@ -44,7 +44,7 @@ class Bench:
             listener or listen_at(self.path),
             {
                 "cni": self._call,
-                "ping": lambda request, _, __: Answer(request.request_id, 0, json.dumps({"pid": os.getpid()})),
+                "ping": lambda request, *__: Answer(request.request_id, 0, json.dumps({"pid": os.getpid()})),
             },
             self.poke,
             **{"allowed_uid": os.getuid(), **options},
@@ -139,13 +139,13 @@ def test_the_descriptor_arrives_and_is_closed_afterwards(bench: Bench, tmp_path:
     bench.handler = handler
     bench.serve()
     before = descriptors()
-    for _ in range(20):
+    for __ in range(20):
         descriptor = os.open(tmp_path / "netns", os.O_RDONLY)
         sock = bench.send(netns=descriptor)
         os.close(descriptor)
         assert receive(sock) == Answer("r", 0)
-    assert {inode for _, inode, _ in seen} == {(tmp_path / "netns").stat().st_ino}
-    assert {inherited for _, _, inherited in seen} == {False}
+    assert {inode for __, inode, __ in seen} == {(tmp_path / "netns").stat().st_ino}
+    assert {inherited for __, __, inherited in seen} == {False}
     eventually(lambda: descriptors() == before)
 
 
@@ -154,7 +154,7 @@ def test_more_than_one_descriptor_is_no_request(bench: Bench, count: int) -> Non
     bench.serve()
     before = descriptors()
     sock = bench.connect()
-    many = [os.open("/dev/null", os.O_RDONLY) for _ in range(count)]
+    many = [os.open("/dev/null", os.O_RDONLY) for __ in range(count)]
     message = wire.encode_request(Request("cni", "r", wire.boottime() + 9))
     sock.sendmsg([message], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", many))])
     assert receive(sock) is None
@@ -271,7 +271,7 @@ def test_the_server_survives_a_storm_of_garbled_messages(bench: Bench) -> None:
     whole = wire.encode_request(Request("cni", "r", wire.boottime() + 20, env={"CNI_COMMAND": "ADD"}, stdin="{}"))
     for round_ in range(600):
         data = bytearray(whole)
-        for _ in range(dice.randint(1, 5)):
+        for __ in range(dice.randint(1, 5)):
             data[dice.randrange(len(data))] = dice.randrange(256)
         if dice.random() < 0.3:
             data = data[: dice.randrange(len(data))]
@@ -295,13 +295,13 @@ def test_callers_that_leave_in_every_moment_leave_nothing_behind(bench: Bench) -
     dice = random.Random(5)
 
     def call() -> None:
-        for _ in range(60):
+        for __ in range(60):
             sock = bench.send()
             if dice.random() < 0.5:
                 sock.recv(4)
             sock.close()
 
-    threads = [threading.Thread(target=call) for _ in range(8)]
+    threads = [threading.Thread(target=call) for __ in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -405,7 +405,7 @@ def test_a_full_lane_refuses_with_try_again_and_lets_others_in(bench: Bench) -> 
 
 def test_callers_beyond_the_room_wait_in_the_sockets_queue(bench: Bench) -> None:
     server = bench.serve(max_connections=4, read_timeout=20.0)
-    silent = [bench.connect() for _ in range(4)]
+    silent = [bench.connect() for __ in range(4)]
     eventually(lambda: len(server._connections) == 4)
     late = bench.send()
     for sock in silent:
@@ -461,7 +461,7 @@ def test_who_hangs_up_while_queued_is_cancelled_when_its_turn_comes(bench: Bench
 
 def test_who_has_its_answer_and_leaves_disturbs_nobody(bench: Bench) -> None:
     bench.serve()
-    for _ in range(50):
+    for __ in range(50):
         assert receive(bench.send()) is not None
     assert bench.pokes == 0
 
@@ -534,7 +534,7 @@ def test_nothing_of_the_server_is_left(bench: Bench) -> None:
     before = descriptors(), threading.active_count()
     listener = listen_at(bench.path)
     server = bench.serve(listener)
-    for _ in range(5):
+    for __ in range(5):
         receive(bench.send())
     server.stop(1.0)
     listener.close()

@@ -107,7 +107,7 @@ def test_a_del_that_fails_for_now_is_tried_again_ever_later(bench: Bench, error:
     bench.put()
     bench.errors = [error] * 3
     tries = []
-    for _ in range(60):
+    for __ in range(60):
         left = bench.spool.drain()
         tries.append((bench.now - 1000.0, len(bench.done)))
         assert left == (1 if len(bench.done) < 4 else 0)

@@ -67,7 +67,7 @@ def test_verdicts(state: State, witness: Witness, target: t.Optional[State]) -> 
 
 def test_every_verdict_is_an_edge_of_the_table() -> None:
     edges = {(edge.source, edge.target) for edge in EDGES}
-    assert {(state, target) for state, _, target in CASES if target} <= edges
+    assert {(state, target) for state, __, target in CASES if target} <= edges
 
 
 @pytest.mark.parametrize("state", [State.ATTACHING, State.DETACHED, State.BROKEN])

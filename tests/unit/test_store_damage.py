@@ -175,7 +175,7 @@ BEYOND_DOUBT = [
 ]
 
 
-@pytest.mark.parametrize(("harm", "left"), BEYOND_DOUBT, ids=[harm.__name__ for harm, _ in BEYOND_DOUBT])
+@pytest.mark.parametrize(("harm", "left"), BEYOND_DOUBT, ids=[harm.__name__ for harm, __ in BEYOND_DOUBT])
 def test_damaged_file_is_kept_and_what_can_be_read_carried_over(
     statedir: Path, harm: t.Callable[[Path], None], left: Journal, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -243,7 +243,7 @@ def test_what_lies_between_damaged_pages_is_found_by_the_index(statedir: Path) -
     path = filled(statedir)
     leaves = pages(path, "nic")
     overwritten(path, leaves[0], leaves[-1])
-    journal, _ = opened(statedir)
+    journal, __ = opened(statedir)
     assert len([nic for nic in journal.nics if nic in POOL]) > 150
 
 
@@ -258,7 +258,7 @@ def test_a_lost_index_costs_nothing(statedir: Path) -> None:
 def test_a_lost_index_and_one_page_cost_that_pages_nics(statedir: Path) -> None:
     path = filled(statedir)
     overwritten(path, pages(path, "nic")[4], *pages(path, "sqlite_autoindex_nic_1"))
-    journal, _ = opened(statedir)
+    journal, __ = opened(statedir)
     assert len(journal.nics) > 170
 
 
@@ -297,7 +297,7 @@ def bad_row(path: Path) -> None:
 
 def test_a_nic_whose_lease_was_lost_is_nobodys_before_its_link_is_back(statedir: Path) -> None:
     execute(filled(statedir), "UPDATE lease SET args = '{' WHERE container_id = 'c1'")
-    journal, _ = opened(statedir)
+    journal, __ = opened(statedir)
     states = {nic.nic_id: (nic.state, nic.note) for nic in journal.nics}
     assert states[BUSY[1].nic_id] == (State.BROKEN, "salvaged: its lease was lost")
     assert states[BUSY[0].nic_id] == (State.IN_USE, "")
@@ -310,7 +310,7 @@ def test_a_lease_keeps_its_nic_whatever_is_said_of_that(statedir: Path) -> None:
     execute(path, f"UPDATE nic SET state = 'READY' WHERE nic_id = '{BUSY[1].nic_id}'")
     execute(path, f"UPDATE nic SET state = 'RESERVED' WHERE nic_id = '{BUSY[2].nic_id}'")
     execute(path, f"DELETE FROM nic WHERE nic_id = '{BUSY[0].nic_id}'")
-    journal, _ = opened(statedir)
+    journal, __ = opened(statedir)
     states = {nic.nic_id: nic.state for nic in journal.nics}
     assert states[BUSY[1].nic_id] is State.IN_USE
     assert states[BUSY[2].nic_id] is State.RESERVED
@@ -321,7 +321,7 @@ def test_of_two_leases_for_one_nic_the_younger_stays(statedir: Path) -> None:
     path = filled(statedir)
     bad_row(path)
     execute(path, f"UPDATE lease SET nic_id = '{BUSY[0].nic_id}' WHERE container_id = 'c1'")
-    journal, _ = opened(statedir)
+    journal, __ = opened(statedir)
     assert [lease.container_id for lease in journal.leases] == ["c1", "c2"]
     assert {nic.nic_id: nic.state for nic in journal.nics}[BUSY[1].nic_id] is State.BROKEN
 
@@ -355,7 +355,7 @@ def test_of_two_rows_with_one_key_the_later_one_stays(statedir: Path) -> None:
         "DROP TABLE twice",
     )
     bad_row(path)
-    journal, _ = opened(statedir)
+    journal, __ = opened(statedir)
     assert len(journal.nics) == len(NICS)
     assert {nic.nic_id: nic.marked for nic in journal.nics}[POOL[9].nic_id] == 7.0
 

@@ -55,7 +55,7 @@ def test_killed_at_random_moments(tmp_path: Path, seed: int) -> None:
     dice = random.Random(seed)
     statedir = tmp_path / "state"
     done = 0
-    for _ in range(ROUNDS):
+    for __ in range(ROUNDS):
         child = subprocess.Popen(
             [sys.executable, "-I", "-S", "-c", PROGRAM, str(statedir), *sys.path], stdout=subprocess.PIPE
         )

@@ -144,7 +144,7 @@ def test_the_tables_are_the_records(tmp_path: Path) -> None:
             else (column.name, column.sql, int(not column.optional), 0)
             for column in table.columns
         ]
-        assert [(name, sql, notnull, key) for _, name, sql, notnull, _, key in found.pop(table.name)] == wanted
+        assert [(name, sql, notnull, key) for __, name, sql, notnull, __, key in found.pop(table.name)] == wanted
     assert set(found) == {"binding", "way_down"}
 
 
@@ -248,7 +248,7 @@ def test_states_that_schema_1_does_not_know(statedir: Path) -> None:
 
 
 def test_there_and_back_many_times(statedir: Path, path: Path) -> None:
-    for _ in range(3):
+    for __ in range(3):
         assert migrate(path, 2) == 1
         assert migrate(path, 2) == 2
         assert migrate(path, 1) == 2
@@ -384,7 +384,7 @@ def test_without_a_way_the_file_is_refused_and_left_alone(statedir: Path, path: 
     led(path, 4)
     execute(path, harm)
     before = path.read_bytes()
-    for _ in range(2):
+    for __ in range(2):
         with pytest.raises(
             StoreFailed,
             match=r"state.db was written by a newer qingagent \(schema 4, this one knows 2\): install that version "

@@ -259,7 +259,7 @@ def test_damaged_files_are_kept_in_the_same_way(statedir: Path) -> None:
 
 
 def test_a_directory_is_never_deleted(statedir: Path) -> None:
-    for _ in range(7):
+    for __ in range(7):
         (statedir / "state.db").mkdir(parents=True)
         SqliteStore(statedir).close()
         (statedir / "state.db").unlink()
@@ -421,7 +421,7 @@ def test_where_the_lost_file_cannot_be_written_anew_nothing_is_lost(
 ) -> None:
     removed(statedir)
     (statedir / "state.db.building").mkdir()  # what nobody does, but a disk that refuses is hard to come by
-    for _ in range(2):
+    for __ in range(2):
         with pytest.raises(StoreFailed, match="the journal .* failed"):
             used.write(put=[Fact("a", "1")])
     assert used.load() == Journal(("boot", "i-1"), (NIC,), (LEASE,))
@@ -452,7 +452,7 @@ def test_an_exchange_that_fails_half_way_is_finished(
 
     monkeypatch.setattr(Path, "rename", failing)
     removed(statedir)
-    for _ in range(2):
+    for __ in range(2):
         with pytest.raises(StoreFailed, match="Input/output error"):
             used.write(put=[Fact("a", "1")])
     monkeypatch.undo()

@@ -309,7 +309,7 @@ def test_a_link_that_is_missing_twice_breaks_its_nic(state: State, purpose: str)
 
 def test_a_link_that_is_seen_in_between_is_not_missing() -> None:
     host = Host(nic(State.READY))
-    for _ in range(3):
+    for __ in range(3):
         host.survey.run()
         host.kernel.put("parking")
         host.survey.run()
@@ -320,7 +320,7 @@ def test_a_link_that_is_seen_in_between_is_not_missing() -> None:
 @pytest.mark.parametrize("state", [State.DETACHED, State.ATTACHING, State.DETACHING, State.BROKEN])
 def test_a_nic_that_is_not_attached_for_sure_may_be_without_a_link(state: State) -> None:
     host = Host(nic(state))
-    for _ in range(3):
+    for __ in range(3):
         host.survey.run()
     assert host.state() is state
 
@@ -328,7 +328,7 @@ def test_a_nic_that_is_not_attached_for_sure_may_be_without_a_link(state: State)
 @pytest.mark.parametrize("state", [State.RESERVED, State.IN_USE])
 def test_a_pods_link_is_never_missed_on_the_host(state: State) -> None:
     host = leased(state)
-    for _ in range(3):
+    for __ in range(3):
         host.survey.run()
     assert host.state() is state
 
@@ -356,13 +356,13 @@ def test_two_looks_that_find_a_pods_link_nowhere_end_its_lease(state: State) -> 
 def test_a_link_that_is_in_its_pod_is_not_lost() -> None:
     host = leased(State.IN_USE)
     host.kernel.put(f"pod:{POD}")
-    assert [host.find_lost() for _ in range(3)] == [frozenset()] * 3
+    assert [host.find_lost() for __ in range(3)] == [frozenset()] * 3
     assert host.state() is State.IN_USE
 
 
 def test_a_link_that_is_found_in_between_is_not_lost() -> None:
     host = leased(State.IN_USE)
-    for _ in range(2):
+    for __ in range(2):
         assert host.find_lost() == {MAC}
         host.kernel.put(f"pod:{POD}")
         assert host.find_lost() == frozenset()
@@ -373,7 +373,7 @@ def test_a_link_that_is_found_in_between_is_not_lost() -> None:
 def test_where_a_netns_cannot_be_read_nothing_is_lost() -> None:
     host = leased(State.IN_USE)
     host.kernel.unreadable = True
-    for _ in range(3):
+    for __ in range(3):
         with pytest.raises(LinkFailed):
             host.find_lost()
     assert (host.state(), len(host.table.leases())) == (State.IN_USE, 1)

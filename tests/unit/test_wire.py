@@ -145,9 +145,9 @@ def test_other_protocols_are_refused(protocol: int) -> None:
 def test_garbled_messages_are_never_anything_but_wire_errors() -> None:
     dice = random.Random(1)
     whole = wire.encode_request(REQUEST)
-    for _ in range(3000):
+    for __ in range(3000):
         data = bytearray(whole)
-        for _ in range(dice.randint(1, 6)):
+        for __ in range(dice.randint(1, 6)):
             data[dice.randrange(len(data))] = dice.randrange(256)
         try:
             found = Frame().feed(bytes(data))
@@ -170,7 +170,7 @@ def agent(tmp_path: Path) -> t.Iterator[t.Callable[[t.Callable[[socket.socket, R
 
         def serve(behaviour: t.Callable[[socket.socket, Request], None]) -> str:
             def run() -> None:
-                connection, _ = listener.accept()
+                connection, __ = listener.accept()
                 with connection:
                     behaviour(connection, wire.decode_request(body(connection.recv(65536))))
 

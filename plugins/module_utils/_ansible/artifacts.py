@@ -103,7 +103,7 @@ def _rank(requirement: Requirement, filename: str, node: Node) -> t.Optional[int
     wheel = _WHEEL.fullmatch(filename)
     if wheel is None:
         stem = filename[: -len(".tar.gz")] if filename.endswith(".tar.gz") else ""
-        name, _, version = stem.rpartition("-")
+        name, __, version = stem.rpartition("-")
         ours = (canonical(name), version) == (requirement.name, requirement.version)
         return 2 if ours and requirement.name in PURE_SDISTS else None
     if (canonical(wheel.group(1)), wheel.group(2)) != (requirement.name, requirement.version):
@@ -161,7 +161,7 @@ def _useful(parts: t.Sequence[str]) -> bool:
     """Whether a node needs the file."""
     if "/".join(parts) in LEFT_OUT or _TEST_DIRECTORIES & set(parts[:-1]):
         return False
-    stem, _, suffix = parts[-1].partition(".")
+    stem, __, suffix = parts[-1].partition(".")
     if suffix.endswith("so"):
         return f".{suffix}" in importlib.machinery.EXTENSION_SUFFIXES
     return bool(stem) and not parts[-1].endswith((".pyc", ".pyo"))

@@ -73,7 +73,7 @@ class Blocks:
     def troubles(self) -> dict[str, HostnicError]:
         """For `Pool.report`."""
         found = {EVERYWHERE if key == EVERY_VXNET else key: block.error for key, block in self._standing().items()}
-        block, _ = self._limit
+        block, __ = self._limit
         if block.until > self._clock():
             found.setdefault(EVERYWHERE, block.error)
         return found

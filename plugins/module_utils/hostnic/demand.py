@@ -44,13 +44,13 @@ class Demand:
         bucket = int(now // BUCKET)
         self._forget(bucket)
         elapsed = min(WINDOW, max(FIRST, bucket - int(self._started // BUCKET) + 1))
-        counts = [float(sum(tastes.values())) for _, tastes in self._arrivals]
+        counts = [float(sum(tastes.values())) for __, tastes in self._arrivals]
         return percentile(counts + [0.0] * (elapsed - len(counts)), 0.95) / BUCKET
 
     def tastes(self, now: float) -> tuple[tuple[Taste, int], ...]:
         """What the pods of the last ten minutes accepted ► how many of them."""
         self._forget(int(now // BUCKET))
-        total: Counter[Taste] = sum((tastes for _, tastes in self._arrivals), Counter())
+        total: Counter[Taste] = sum((tastes for __, tastes in self._arrivals), Counter())
         return tuple(sorted(total.items()))
 
     def made(self, nic_ids: t.Iterable[str], seconds: float) -> None:

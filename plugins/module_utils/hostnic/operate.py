@@ -23,16 +23,16 @@ Params = t.Mapping[str, t.Any]
 def answers(engine: Engine) -> dict[str, t.Callable[[Params], t.Any]]:
     """Op on the wire ► what answers its parameters, in what JSON can say."""
     return {
-        "pool": lambda _: [asdict(nic) for nic in engine.table.nics()],
-        "leases": lambda _: [asdict(lease) for lease in engine.table.leases()],
-        "explain": lambda _: engine.reconciler.explain(),
+        "pool": lambda __: [asdict(nic) for nic in engine.table.nics()],
+        "leases": lambda __: [asdict(lease) for lease in engine.table.leases()],
+        "explain": lambda __: engine.reconciler.explain(),
         "release": lambda params: release(engine, str(params.get("address", ""))),
         "warm": lambda params: warm(engine, params.get("size"), params.get("vxnet", ""), _flag(params, "check")),
         "trim": lambda params: trim(engine, _flag(params, "check")),
         "drain": lambda params: drain(engine, _flag(params, "check"), _flag(params, "evict")),
         "resume": lambda params: resume(engine, _flag(params, "check")),
         "give_back": lambda params: give_back(engine, params.get("nics"), _flag(params, "check")),
-        "look": lambda _: look(engine),
+        "look": lambda __: look(engine),
     }
 
 

@@ -82,7 +82,7 @@ class Orders:
     def ordered(self) -> dict[str, int]:
         """Vxnet, "" for any ► how many free NICs."""
         with self._table.lock:
-            return {vxnet_id: size for vxnet_id, (size, _) in self._warm.items()}
+            return {vxnet_id: size for vxnet_id, (size, __) in self._warm.items()}
 
     def unwanted(self) -> frozenset[str]:
         with self._table.lock:

@@ -248,7 +248,7 @@ def _units_of(intent: Intent) -> list[_Unit]:
 def _warm_places(warm: int, snapshot: Snapshot) -> list[Waiter]:
     """The warm pool's places, shared out as recent pods chose their vxnets; none for what cannot be had."""
     tastes = [taste for taste in snapshot.tastes if not taste[0] or any(map(snapshot.open, taste[0]))]
-    total = sum(count for _, count in tastes)
+    total = sum(count for __, count in tastes)
     places: list[Waiter] = []
     for vxnets, count in sorted(tastes, key=lambda taste: -taste[1]):
         share = min(warm - len(places), math.ceil(warm * count / total))

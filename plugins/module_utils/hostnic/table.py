@@ -126,7 +126,7 @@ class Table:
         moves = list(moves)
         now = self._clock()
         with self.lock:
-            before = [self._nics.get(nic.nic_id) for nic, _, _ in moves]
+            before = [self._nics.get(nic.nic_id) for nic, *__ in moves]
             after = []
             for current, (nic, target, changes) in zip(before, moves):
                 states.check(current.state if current else None, target)

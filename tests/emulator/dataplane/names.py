@@ -26,7 +26,7 @@ class Names:
     def is_namespace(self, name: str) -> bool:
         """One of this data plane's own, not merely something with the same prefix."""
         router = f"{self.prefix}-router"
-        stem, _, number = name.rpartition("-")
+        stem, __, number = name.rpartition("-")
         return name in (self.fabric, router) or (stem == router and number.isdecimal())
 
 

@@ -94,7 +94,7 @@ class Netlink:
         with _kernel_errors():
             index = self._ipr.link_lookup(ifname=name)[0]
             if address is not None:
-                plain, _, length = address.partition("/")
+                plain, __, length = address.partition("/")
                 self._ipr.addr("add", index=index, address=plain, prefixlen=int(length))
             self._ipr.link("set", index=index, state="up")
 

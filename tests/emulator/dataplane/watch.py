@@ -54,7 +54,7 @@ class Watcher:
             events.setblocking(False)
             while True:
                 watched = [events.fileno(), self._wake_read]
-                readable, _, _ = select.select(watched, [], [], _LOOK_ANYWAY_SECONDS)
+                readable, __, __ = select.select(watched, [], [], _LOOK_ANYWAY_SECONDS)
                 if self._wake_read in readable:
                     return
                 _drain(events)
@@ -66,7 +66,7 @@ class Watcher:
 
 def link_names() -> set[str]:
     """Of the namespace that the calling thread is in."""
-    return {name for _, name in socket.if_nameindex()}
+    return {name for __, name in socket.if_nameindex()}
 
 
 def _drain(events: socket.socket) -> None:

@@ -120,7 +120,7 @@ def _meaningless(dice: random.Random) -> Case:
 
 def _for_a_del(dice: random.Random) -> Case:
     """No value keeps a DEL from working but name and version."""
-    path, _ = dice.choice([one for one in KINDS if one[0][0] not in ("name", "cniVersion")])
+    path, __ = dice.choice([one for one in KINDS if one[0][0] not in ("name", "cniVersion")])
     config = _with(path, _value(dice, VALUES + EMPTY))
     if dice.random() < 0.5:
         config["logLevel"] = _value(dice, VALUES)
@@ -153,7 +153,7 @@ def _list_of_gc(dice: random.Random) -> Case:
 def _anything(dice: random.Random) -> Case:
     """Whatever comes of it is documented, and can be undone."""
     config: t.Any = copy.deepcopy(dict(FULL))
-    for _ in range(dice.choice((1, 1, 2, 4))):
+    for __ in range(dice.choice((1, 1, 2, 4))):
         if len(json.dumps(config)) < 20_000:
             _spoil(dice, config)
     text = json.dumps(config)

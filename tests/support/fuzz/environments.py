@@ -51,7 +51,7 @@ def environment(dice: random.Random) -> Case:
 def _spoil(dice: random.Random, env: dict[str, str], name: str) -> None:
     kind = dice.randrange(5)
     if name == "CNI_ARGS" and kind > 1:
-        env[name] = ";".join(dice.choice(ARGS) for _ in range(dice.randrange(5)))
+        env[name] = ";".join(dice.choice(ARGS) for __ in range(dice.randrange(5)))
     elif kind == 0:
         env.pop(name, None)
     elif kind == 1:

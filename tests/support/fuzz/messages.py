@@ -111,7 +111,7 @@ def _protocol(dice: random.Random) -> Case:
 
 def _descriptors(dice: random.Random) -> Case:
     if dice.random() < 0.3:
-        several = tuple(dice.choice(("netns", *NO_NETNS)) for _ in range(dice.randrange(2, 9)))
+        several = tuple(dice.choice(("netns", *NO_NETNS)) for __ in range(dice.randrange(2, 9)))
         return Case(one_of(CLOSED), raw=_encoded(_request()), descriptors=several)
     one = () if dice.random() < 0.1 else (dice.choice(NO_NETNS),)
     verb = dice.choice(("ADD", "DEL", "CHECK"))
@@ -145,7 +145,7 @@ def _time(dice: random.Random) -> Case:
 def _pieces(dice: random.Random) -> Case:
     """Good or bad, in pieces; some never end."""
     whole = _encoded(_request("DEL"))
-    sizes = tuple(dice.choice((1, 2, 3, 50)) for _ in range(dice.randrange(1, 8)))
+    sizes = tuple(dice.choice((1, 2, 3, 50)) for __ in range(dice.randrange(1, 8)))
     if dice.random() < 0.2:
         return Case(one_of(CLOSED), raw=whole[: dice.randrange(1, len(whole))], pieces=sizes, stalls=True)
     return Case(one_of(SUCCESS), raw=whole, pieces=sizes)

@@ -20,7 +20,7 @@ WORDS: t.Final[tuple[str, ...]] = (
 def strange(dice: random.Random) -> str:
     if dice.random() < 0.5:
         return dice.choice(WORDS)
-    return "".join(dice.choice(SIGNS) for _ in range(dice.choice((1, 2, 3, 5, 8, 15, 16, 40))))
+    return "".join(dice.choice(SIGNS) for __ in range(dice.choice((1, 2, 3, 5, 8, 15, 16, 40))))
 
 
 def spoilt(dice: random.Random, text: str) -> str:

@@ -146,7 +146,7 @@ class TestPartial:
 
 class TestParallelJobs:
     def test_allowed_on_one_instance(self, raw: Rig) -> None:
-        jobs = [raw.attach(raw.create()) for _ in range(2)]
+        jobs = [raw.attach(raw.create()) for __ in range(2)]
         raw.emu.advance(3.5)
         assert [raw.job(job)["status"] for job in jobs] == ["successful"] * 2
 

@@ -143,16 +143,16 @@ def test_a_stamp_of_another_form(emu: Emulator) -> None:
 
 def test_replay(raw: Rig) -> None:
     request = signed("GET", "/iaas/", common("DescribeNics"), SECRET)
-    assert [send(raw.emu.url, "/iaas/", request)["ret_code"] for _ in range(2)] == [0, 0]
+    assert [send(raw.emu.url, "/iaas/", request)["ret_code"] for __ in range(2)] == [0, 0]
     raw.set(replay="refuse")
-    assert [send(raw.emu.url, "/iaas/", request)["ret_code"] for _ in range(2)] == [0, 1400]
+    assert [send(raw.emu.url, "/iaas/", request)["ret_code"] for __ in range(2)] == [0, 1400]
 
 
 def test_req_id_deduplicates_if_so_set(raw: Rig) -> None:
-    first, second = (raw.ok("CreateNics", vxnet=PODS, req_id="r1")["nics"] for _ in range(2))
+    first, second = (raw.ok("CreateNics", vxnet=PODS, req_id="r1")["nics"] for __ in range(2))
     assert first != second
     raw.set(req_id_deduplicates=True)
-    first, second = (raw.ok("CreateNics", vxnet=PODS, req_id="r2")["nics"] for _ in range(2))
+    first, second = (raw.ok("CreateNics", vxnet=PODS, req_id="r2")["nics"] for __ in range(2))
     assert first == second
 
 

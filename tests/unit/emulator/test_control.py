@@ -121,7 +121,7 @@ class TestControl:
 class TestTransport:
     def test_keep_alive(self, emu: Emulator) -> None:
         connection = http.client.HTTPConnection(emu.url[len("http://") :], timeout=5)
-        for _ in range(3):
+        for __ in range(3):
             request = signed("GET", "/iaas/", common("DescribeZones"), SECRET)
             connection.request("GET", "/iaas/?" + urllib.parse.urlencode(request))
             first = connection.sock
@@ -162,7 +162,7 @@ class TestTransport:
         from concurrent.futures import ThreadPoolExecutor
 
         with ThreadPoolExecutor(16) as pool:
-            made = list(pool.map(lambda _: raw.create(2)[0], range(64)))
+            made = list(pool.map(lambda __: raw.create(2)[0], range(64)))
         assert len(set(made)) == 64
         addresses = [nic["private_ip"] for nic in raw.emu.control.state()["nics"]]
         assert len(set(addresses)) == len(addresses)
@@ -207,4 +207,4 @@ class TestEmulator:
         with pytest.raises(OSError):
             second.start()
         with pytest.raises(EmulatorError):
-            _ = Emulator().url
+            __ = Emulator().url

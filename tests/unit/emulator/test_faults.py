@@ -77,14 +77,14 @@ def test_a_bad_signature_comes_first(raw: Rig) -> None:
 
 def test_count_skip_and_any_action(raw: Rig) -> None:
     order(raw, action="*", kind="ret_code", count=2, skip=1)
-    codes = [raw.call("DescribeZones")["ret_code"] for _ in range(4)]
+    codes = [raw.call("DescribeZones")["ret_code"] for __ in range(4)]
     assert codes == [0, 5000, 5000, 0]
 
 
 def test_for_ever_until_cleared(raw: Rig) -> None:
     fault = order(raw, action="DescribeNics", kind="ret_code", count=None)
     kept = order(raw, action="DescribeJobs", kind="ret_code", count=None)
-    assert [raw.call("DescribeNics")["ret_code"] for _ in range(5)] == [5000] * 5
+    assert [raw.call("DescribeNics")["ret_code"] for __ in range(5)] == [5000] * 5
     listed = control(raw.emu, "GET", "faults")
     assert [(item["fault_id"], item["struck"]) for item in listed] == [(fault, 5), (kept, 0)]
     assert control(raw.emu, "DELETE", f"faults/{fault}") == {"cleared": 1}

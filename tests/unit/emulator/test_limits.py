@@ -9,7 +9,7 @@ TOO_OFTEN = "QuotasExceeded, access too frequently, your requests will be reject
 
 
 def codes(rig: Rig, count: int) -> list[int]:
-    return [rig.call("DescribeZones")["ret_code"] for _ in range(count)]
+    return [rig.call("DescribeZones")["ret_code"] for __ in range(count)]
 
 
 def test_no_limit_unless_set(raw: Rig) -> None:

@@ -78,7 +78,7 @@ def test_a_bad_probe(world: Path, tmp_path: Path, probe: t.Any, said: str) -> No
     path = tmp_path / "bad.json"
     path.write_text(json.dumps(probe), encoding="utf-8")
     process = start("--world", str(world), "--probe", str(path))
-    _, err = process.communicate(timeout=20)
+    __, err = process.communicate(timeout=20)
     assert process.returncode == 1
     assert said in err
     assert "Traceback" not in err
@@ -88,7 +88,7 @@ def test_a_bad_world(tmp_path: Path) -> None:
     path = tmp_path / "world.json"
     path.write_text('{"zone": "lab1", "vxnet": []}', encoding="utf-8")
     process = start("--world", str(path))
-    _, err = process.communicate(timeout=20)
+    __, err = process.communicate(timeout=20)
     assert process.returncode == 1
     assert "unknown key 'vxnet'" in err
 

@@ -91,20 +91,20 @@ def _parking(arguments: argparse.Namespace) -> None:
     named.make(service.PARKING)
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format=LOG_FORMAT)
     try:
-        settings, _ = config.load({}, os.environ, CONFIGURATION, arguments.config)
+        settings, __ = config.load({}, os.environ, CONFIGURATION, arguments.config)
         service.guard_early(settings.statedir)
     except HostnicError as error:  # the netns stands, and the agent guards the NICs once it runs
         log.warning("network managers are not told of pods' NICs yet: %s", error.message)
 
 
-def _version(_: argparse.Namespace) -> None:
+def _version(__: argparse.Namespace) -> None:
     told = about.package()
     text = f"qingagent {told['version'] or 'not installed'} {told['digest']}".rstrip()
     sys.stdout.write(f"{text}\n")
 
 
 def _ask(arguments: argparse.Namespace) -> None:
-    parameter, _ = questions.PARAMETERS.get(arguments.question, ("", str))
+    parameter, __ = questions.PARAMETERS.get(arguments.question, ("", str))
     params = {parameter: arguments.parameter} if parameter else {}
     answer = json.dumps(wire.ask(arguments.socket, arguments.question, params), indent=2)
     sys.stdout.write(f"{answer}\n")

@@ -28,7 +28,7 @@ _SPARE_DESCRIPTORS: t.Final = 200  # for the store, netlink, the API
 
 def room_for_connections() -> int:
     """How many this process can hold at once: each has a socket and a netns."""
-    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    soft, __ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return max(16, min(4096, (soft - _SPARE_DESCRIPTORS) // 2))
 
 
@@ -43,7 +43,7 @@ class Connection:
         sock.setblocking(False)
         self.sock = sock
         self.read_by = read_by
-        self.pid, self.uid, _ = _CREDENTIALS.unpack(
+        self.pid, self.uid, __ = _CREDENTIALS.unpack(
             sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
         )
         self.netns: t.Optional[int] = None
@@ -58,7 +58,7 @@ class Connection:
         Raises `WireError` for bytes that are none, `HungUpEarly` at their end.
         """
         try:
-            data, control, flags, _ = self.sock.recvmsg(
+            data, control, flags, __ = self.sock.recvmsg(
                 65536, socket.CMSG_LEN(_DESCRIPTOR), socket.MSG_CMSG_CLOEXEC | socket.MSG_DONTWAIT
             )
         except (BlockingIOError, InterruptedError):

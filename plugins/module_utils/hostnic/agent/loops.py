@@ -67,7 +67,7 @@ def keep_network(apply: t.Callable[[], None], stop: threading.Event) -> None:
 def follow_links(engine: Engine) -> t.Callable[[t.Optional[str]], None]:
     """The link monitor's callback: stray links go to parking at once, then the cloud is asked for its word."""
 
-    def on_link(_: t.Optional[str]) -> None:
+    def on_link(__: t.Optional[str]) -> None:
         try:
             engine.survey.run()
         except HostnicError as error:

@@ -39,7 +39,7 @@ def handlers(engine: Engine) -> dict[str, Handler]:
     The command `version` tells of its own package, which the agent need not run yet.
     """
     answers: dict[str, t.Callable[[Params], t.Any]] = {
-        "ping": lambda _: {"answers": True},
+        "ping": lambda __: {"answers": True},
         **operate.answers(engine),
         "version": lambda _: about.package(),
     }
@@ -47,7 +47,7 @@ def handlers(engine: Engine) -> dict[str, Handler]:
 
 
 def _handler(answer: t.Callable[[Params], t.Any]) -> Handler:
-    def handle(request: Request, _: t.Optional[int], __: t.Callable[[], bool]) -> Answer:
+    def handle(request: Request, _netns: t.Optional[int], _cancelled: t.Callable[[], bool]) -> Answer:
         return Answer(request.request_id, 0, json.dumps(answer(request.params)))
 
     return handle

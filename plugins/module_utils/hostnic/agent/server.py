@@ -139,7 +139,7 @@ class Server:
         try:
             while not self._closing:
                 self._listen()
-                for ready, _ in self._selector.select(self._timeout()):
+                for ready, __ in self._selector.select(self._timeout()):
                     ready.data()
                 self._drop_slow()
         except Exception:
@@ -173,7 +173,7 @@ class Server:
 
     def _accept(self) -> None:
         try:
-            sock, _ = self._listener.accept()
+            sock, __ = self._listener.accept()
         except (BlockingIOError, InterruptedError, ConnectionAbortedError):
             return
         except OSError as error:

@@ -58,7 +58,7 @@ def run(
     """
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
+        signal.signal(number, lambda *__: stop.set())
 
     told = systemd.take(environ)
     boot_id = systemd.boot_id()

@@ -59,7 +59,7 @@ class Spool:
         return len([path for path in waiting if not self._dealt_with(path)])
 
     def _dealt_with(self, path: Path) -> bool:
-        not_before, _ = self._retries.get(path.name, (0.0, 0.0))
+        not_before, __ = self._retries.get(path.name, (0.0, 0.0))
         if self._clock() < not_before:
             return False
         try:
@@ -100,13 +100,13 @@ class Spool:
 
     def _sweep(self, unfinished: t.Iterable[Path]) -> None:
         for path in unfinished:
-            written, _, _ = path.name.partition("-")
+            written, __, __ = path.name.partition("-")
             age = self._clock() - int(written) / 1e9 if written.isdecimal() else _UNFINISHED_AGE
             if not 0 <= age < _UNFINISHED_AGE:
                 self._remove(path)
 
     def _later(self, path: Path, reason: str) -> bool:
-        _, pause = self._retries.get(path.name, (0.0, _FIRST_PAUSE))
+        __, pause = self._retries.get(path.name, (0.0, _FIRST_PAUSE))
         self._retries[path.name] = (self._clock() + pause, min(2 * pause, _LONGEST_PAUSE))
         log.warning("%s: %s; next try in %.0f s", path.name, reason, pause)
         return False

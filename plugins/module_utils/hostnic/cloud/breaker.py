@@ -42,16 +42,16 @@ class Edge:
     trigger: str
 
 
-_ = State
+__ = State
 EDGES: t.Final[tuple[Edge, ...]] = (
-    Edge(_.CLOSED, _.OPEN, "as many failures in a row as the threshold"),
-    Edge(_.OPEN, _.HALF_OPEN, "the pause is over: the call that comes next tries"),
-    Edge(_.OPEN, _.CLOSED, "a call that was sent before got an answer"),
-    Edge(_.HALF_OPEN, _.CLOSED, "a call got an answer"),
-    Edge(_.HALF_OPEN, _.OPEN, "the call that tries failed: a longer pause"),
-    Edge(_.HALF_OPEN, _.OPEN, "the call that tries was never sent: the next one tries"),
+    Edge(__.CLOSED, __.OPEN, "as many failures in a row as the threshold"),
+    Edge(__.OPEN, __.HALF_OPEN, "the pause is over: the call that comes next tries"),
+    Edge(__.OPEN, __.CLOSED, "a call that was sent before got an answer"),
+    Edge(__.HALF_OPEN, __.CLOSED, "a call got an answer"),
+    Edge(__.HALF_OPEN, __.OPEN, "the call that tries failed: a longer pause"),
+    Edge(__.HALF_OPEN, __.OPEN, "the call that tries was never sent: the next one tries"),
 )
-del _
+del __
 
 _ALLOWED: t.Final = frozenset((edge.source, edge.target) for edge in EDGES)
 

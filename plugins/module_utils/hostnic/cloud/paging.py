@@ -86,7 +86,7 @@ class Pager:
         """
         before: _Reading[_T] = _Reading()
         seen: dict[str, _T] = {}
-        for _ in range(_MOST_READINGS):
+        for __ in range(_MOST_READINGS):
             reading = self._read(query, wanted)
             if _holds(reading.found, wanted) or (reading.distinct and reading.steady):
                 return reading.found
@@ -120,7 +120,7 @@ class Pager:
 
     def _read(self, query: Query[_T], wanted: t.Collection[str]) -> _Reading[_T]:
         reading: _Reading[_T] = _Reading()
-        for _ in range(_MOST_PAGES):
+        for __ in range(_MOST_PAGES):
             answer = self._page(query, reading.rows)
             rows, total = items.rows(answer, query.rows), items.number(answer, "total_count")
             for parsed in map(query.parse, rows):

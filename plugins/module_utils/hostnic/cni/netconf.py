@@ -203,7 +203,7 @@ def _same_address(named: str, own: str) -> bool:
     """An agent bound to every address is meant by any address with its port."""
     if named == own:
         return True
-    (named_host, _, named_port), (own_host, _, own_port) = named.rpartition(":"), own.rpartition(":")
+    (named_host, __, named_port), (own_host, __, own_port) = named.rpartition(":"), own.rpartition(":")
     loopback = ("localhost", "127.0.0.1")
     same_host = own_host in ("", _UNSPECIFIED) or (named_host in loopback and own_host in loopback)
     return named_port == own_port and same_host

@@ -81,11 +81,11 @@ class Plugin:
         self._actions.check(call, conf, self._inside(call, request, descriptor), wait)
         return ""
 
-    def _collect(self, call: Invocation, request: Request, _: t.Optional[int], wait: Wait) -> str:
+    def _collect(self, call: Invocation, request: Request, __: t.Optional[int], wait: Wait) -> str:
         self._actions.collect(call.network, netconf.valid_attachments(call.config), request.asked_at, wait)
         return ""
 
-    def _status(self, call: Invocation, _: Request, __: t.Optional[int], ___: Wait) -> str:
+    def _status(self, call: Invocation, _request: Request, _netns: t.Optional[int], _wait: Wait) -> str:
         self._actions.status(netconf.parse(call.config, self._bindaddr))
         return ""
 

@@ -82,7 +82,7 @@ class Verbs:
                 return self._again(call, conf, nic, netns, wait)
             fixed = self._fixed(call, conf)
             vxnets = self._vxnets(call.network, conf)
-            nic, _ = self._pool.acquire(call.key, call.args, wait.deadline, wait.cancelled, vxnets, fixed)
+            nic, __ = self._pool.acquire(call.key, call.args, wait.deadline, wait.cancelled, vxnets, fixed)
             attempt = Attempt(self._pool, self._links, call.key, nic, netns)
             try:
                 if conf.wishes.mac not in ("", nic.nic_id):

@@ -91,7 +91,7 @@ def _ini(path: Path, text: str) -> t.Any:
     try:
         parser.read_string(text if headed else f"[{NAME}]\n{text}")
     except configparser.Error as error:
-        line = getattr(error, "lineno", None) or next((number for number, _ in getattr(error, "errors", ())), None)
+        line = getattr(error, "lineno", None) or next((number for number, __ in getattr(error, "errors", ())), None)
         raise _broken(path, "INI", line - (0 if headed else 1) if line else None) from None
     for section in parser.sections():
         if section.lower() != NAME.lower():

@@ -65,7 +65,7 @@ class Census:
     def __enter__(self) -> Census:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, *__: object) -> None:
         self._closing.close()
 
     def places(self, macs: t.Collection[str]) -> dict[str, PodPlace]:

@@ -80,7 +80,7 @@ def _first_at(index: int, hook: int) -> t.Optional[int]:
     query = struct.pack(
         "=IIIIQIIQQQQ", index, hook, 0, 0, ctypes.addressof(programs), _MOST, 0, 0, ctypes.addressof(links), 0, 0
     )
-    _, answer = _bpf(_PROG_QUERY, query)
+    __, answer = _bpf(_PROG_QUERY, query)
     (count,) = struct.unpack_from("=I", answer, 24)
     return links[0] if count else None
 
@@ -109,7 +109,7 @@ def _is_of(info: bytes, index: int, program: int) -> bool:
 
 def _after(link: int) -> t.Optional[int]:
     try:
-        _, answer = _bpf(_LINK_GET_NEXT_ID, struct.pack("=III", link, 0, 0))
+        __, answer = _bpf(_LINK_GET_NEXT_ID, struct.pack("=III", link, 0, 0))
     except OSError as error:
         if error.errno in (errno.ENOENT, *_NONE_THERE):
             return None
@@ -130,7 +130,7 @@ def _cut(link: int) -> None:
 def _descriptor(link: int) -> t.Optional[int]:
     """None where its holder has let go of it meanwhile."""
     try:
-        descriptor, _ = _bpf(_LINK_GET_FD_BY_ID, struct.pack("=III", link, 0, 0))
+        descriptor, __ = _bpf(_LINK_GET_FD_BY_ID, struct.pack("=III", link, 0, 0))
     except OSError as error:
         if error.errno == errno.ENOENT:
             return None

@@ -143,12 +143,12 @@ def _down(link: sqlite3.Connection, found: int, target: int, migrations: Steps) 
         raise NoWay(f"its way down leads elsewhere: {stray}")
 
 
-def _within(action: int, *_: t.Any) -> int:
+def _within(action: int, *__: t.Any) -> int:
     """Nothing that a file says may end the transaction, or reach beyond the file."""
     return sqlite3.SQLITE_DENY if action in _BEYOND else sqlite3.SQLITE_OK
 
 
-def _anything(*_: t.Any) -> int:
+def _anything(*__: t.Any) -> int:
     """None, for no authorizer, came with Python 3.11."""
     return sqlite3.SQLITE_OK
 

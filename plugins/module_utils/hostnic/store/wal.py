@@ -31,7 +31,7 @@ def check(path: Path) -> None:
         return
     if not path.exists() or not path.stat().st_size:
         raise Damaged("it is gone or empty, and its write-ahead log is not")
-    magic, _, page_size, _, *salts, first, second = _HEADER.unpack_from(content)
+    magic, __, page_size, __, *salts, first, second = _HEADER.unpack_from(content)
     running = _summed(_MAGIC.get(magic, ">"), content[:24], (0, 0))
     if magic not in _MAGIC or running != (first, second):
         raise Damaged("the header of its write-ahead log is unreadable")
@@ -43,7 +43,7 @@ def check(path: Path) -> None:
 def _commits_lost(content: memoryview, page_size: int, salts: t.Sequence[int], order: str, running: _Sum) -> int:
     lost, whole = 0, True
     for start in range(_HEADER.size, len(content) - _FRAME.size - page_size + 1, _FRAME.size + page_size):
-        _, commit, salt, other, *checksum = _FRAME.unpack_from(content, start)
+        __, commit, salt, other, *checksum = _FRAME.unpack_from(content, start)
         if [salt, other] != salts:
             continue  # of the lap before; were its salts what is damaged, the next checksum would tell
         if whole:
