@@ -17,6 +17,7 @@ from .shelf import deps_name, digest
 if t.TYPE_CHECKING:
     # The packing list: AnsiballZ ships what is imported, wherever the import stands. Never run here, so that a node
     # without the third-party packages, or with too old a Python, gets far enough to be told.
+    from ..hostnic import nicwork, strays  # noqa: F401
     from ..hostnic.agent import cli  # noqa: F401
     from ..hostnic.store import memory  # noqa: F401
 
