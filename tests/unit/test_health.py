@@ -124,7 +124,7 @@ class Agent:
 
     def start(self, *without: str) -> None:
         known = {op: handler for op, handler in self.handlers.items() if op not in without}
-        known[wire.CNI] = lambda request, _, __: wire.Answer(request.request_id, 0)
+        known[wire.CNI] = lambda request, *__: wire.Answer(request.request_id, 0)
         listener = listen_at(str(self.qingcni.address))
         self.server = Server(listener, known, lambda: None, allowed_uid=os.getuid())
         self.server.start()

@@ -54,9 +54,9 @@ class _Pings:
             left = until - time.monotonic()
             if left <= 0 or not select.select([self._channel], [], [], left)[0]:
                 return
-            packet, (address, _) = self._channel.recvfrom(2048)
+            packet, (address, __) = self._channel.recvfrom(2048)
             message = packet[(packet[0] & 15) * 4 :]  # after the IP header
-            kind, _, _, identifier, number = _HEADER.unpack_from(message)
+            kind, __, __, identifier, number = _HEADER.unpack_from(message)
             sent = self._open.pop((address, number), None) if (kind, identifier) == (_REPLY, self._identifier) else None
             if sent is not None:
                 self.trips[address].append(time.monotonic() - sent)

@@ -118,7 +118,7 @@ def _rule(run: Runner) -> Thing:
     selector = ["fwmark", mark, "lookup", table]
 
     def there() -> bool:
-        _, said, _ = run(["ip", "-4", "rule", "show", "priority", str(_REPLIES.preference)])
+        __, said, __ = run(["ip", "-4", "rule", "show", "priority", str(_REPLIES.preference)])
         return all(word in said.split() for word in selector)
 
     def remove() -> str:
@@ -223,7 +223,7 @@ def _drop(path: Path) -> str:
 
 
 def _link_names(run: Runner, words: t.Sequence[str]) -> list[str]:
-    status, said, _ = run(["ip", *words, "-json", "link", "show"])
+    status, said, __ = run(["ip", *words, "-json", "link", "show"])
     return [link["ifname"] for link in json.loads(said)] if status == 0 and said.strip() else []
 
 

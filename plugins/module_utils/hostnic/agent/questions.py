@@ -41,7 +41,7 @@ def handlers(engine: Engine) -> dict[str, Handler]:
     answers: dict[str, t.Callable[[Params], t.Any]] = {
         "ping": lambda __: {"answers": True},
         **operate.answers(engine),
-        "version": lambda _: about.package(),
+        "version": lambda __: about.package(),
     }
     return {op: _handler(answer) for op, answer in answers.items()}
 
