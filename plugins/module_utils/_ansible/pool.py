@@ -8,6 +8,7 @@ import os
 import time
 import typing as t
 from collections import Counter
+from types import MappingProxyType
 
 from ..hostnic import wire
 from ..hostnic.errors import Denied, HostnicError, InvalidConfig, Timeout
@@ -253,7 +254,10 @@ def _beside_pods(nics: t.Sequence[Row]) -> set[str]:
     return {nic["nic_id"] for nic in needed}
 
 
-def _summary(nics: t.Sequence[Row], before: t.Sequence[Row], made: t.Mapping[str, int] = Counter()) -> str:
+_NONE: t.Final[t.Mapping[str, int]] = MappingProxyType({})
+
+
+def _summary(nics: t.Sequence[Row], before: t.Sequence[Row], made: t.Mapping[str, int] = _NONE) -> str:
     """A line for each NIC; new ones are counted, since nobody knows their ids in advance."""
     known = {nic["nic_id"] for nic in before}
     new = Counter(nic["vxnet_id"] for nic in nics if nic["nic_id"] not in known)

@@ -34,7 +34,8 @@ class DataPlane(t.Protocol):
     def close(self) -> None:
         """Take everything away; may be called twice."""
 
-    def add_router(self, router_id: str, vpc_network: str | None) -> None: ...
+    def add_router(self, router_id: str, vpc_network: str | None) -> None:
+        """A namespace that routes, with no leg yet."""
 
     def add_vxnet(self, vxnet_id: str, router_id: str | None, manager: str | None) -> None:
         """``manager`` is the router's address on the vxnet with its prefix length; None leaves the leg out."""
@@ -57,7 +58,8 @@ class DataPlane(t.Protocol):
     def guard(self, port: Port) -> None:
         """Take over a changed address or ``guarded`` of a plugged port."""
 
-    def set_port_security(self, mode: str) -> None: ...
+    def set_port_security(self, mode: str) -> None:
+        """``off``, ``mac`` or ``mac+ip``, for all ports."""
 
     def settled(self) -> bool:
         """No lost link is waiting to be put back."""
@@ -65,7 +67,8 @@ class DataPlane(t.Protocol):
     def links_put_back(self) -> dict[str, int]:
         """By NIC: how often its link died with its netns and was replaced."""
 
-    def reset_counters(self) -> None: ...
+    def reset_counters(self) -> None:
+        """No link was put back yet."""
 
 
 class NoDataPlane:
