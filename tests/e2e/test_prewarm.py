@@ -1,13 +1,12 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A node is warmed before anything was installed on it; its agent takes over, and is asked from then on."""
+"""Where an agent runs, warming asks it. Nodes without one are warmed in test_lifecycle."""
 
 from __future__ import annotations
 
 import json
 import typing as t
 
-from tests.e2e.cluster import Cluster, fresh_node
-from tests.lab.wait import until
+from tests.e2e.cluster import Cluster
 
 ACCESS: t.Final = {
     "endpoint": "{{ qingagent_protocol }}://{{ qingagent_host }}:{{ qingagent_port }}/iaas",
@@ -27,44 +26,23 @@ def nic(cluster: Cluster, state: str, *words: str, **options: t.Any) -> tuple[bo
     return "CHANGED" in done.stdout, done.stdout
 
 
-def test_a_fresh_node_is_warmed_and_its_agent_takes_over(cluster: Cluster) -> None:
-    with fresh_node() as fresh:
-        node = fresh.nodes[0]
+def test_a_running_agent_is_asked(cluster: Cluster) -> None:
+    node = cluster.nodes[0]
+    one = Cluster(cluster.lab, (node,))
+    cluster.wait_ready(node)
+    before = cluster.in_state(node, "READY")
 
-        def ours() -> set[str]:
-            return {
-                mac for mac, one in fresh.cloud_nics(node).items() if one["nic_name"] == f"qingcni_{node.instance_id}"
-            }
+    changed, said = nic(one, "attached", "--check", "--diff", count=len(before) + 2)
+    assert changed and "asked: agent" in said
+    changed, said = nic(one, "attached", "--diff", count=len(before) + 2)
+    assert changed and "asked: agent" in said
+    assert len(cluster.in_state(node, "READY")) == len(before) + 2
+    assert "ok=1    changed=0" in one.play("prewarm", "-e", f"prewarm_count={len(before) + 2}")
+    refused = one.ansible("ansible", "all", "-m", "qingcloud_nic", "-a", json.dumps({**ACCESS, "state": "detached"}))
+    assert "qingcloud.cni.hostnic_pool" in refused.stdout and refused.returncode != 0
 
-        changed, said = nic(fresh, "attached", "--check", "-vvvv", count=5)
-        assert changed and said.count("Using module file") == 2, "packages are sent once more than the module"
-        assert ours() == set() and node.run(["test", "-e", "/usr/lib/hostnic"], check=False).returncode != 0
-        assert nic(fresh, "attached", "-vvvv", count=5)[0]
-        changed, said = nic(fresh, "attached", "-vvvv", count=5)
-        assert not changed and said.count("Using module file") == 1
-        assert len(ours()) == 5 and ours() <= fresh.host_links(node).keys()
-        assert nic(fresh, "absent", count=1)[0] and len(ours()) == 4, "no pod uses what lies on the host"
-        assert "ok=1    changed=1" in fresh.play("prewarm", "-e", "prewarm_count=6")
-        assert "ok=1    changed=0" in fresh.play("prewarm", "-e", "prewarm_count=6")
-        warmed = ours()
-        assert len(warmed) == 6
-
-        fresh.play("site")
-        until(lambda: fresh.in_state(node, "READY") >= warmed, 90, "the NICs that were there in the pool")
-        assert all(fresh.pool(node)[mac]["prewarmed"] for mac in warmed)
-
-        before = fresh.in_state(node, "READY")
-        changed, said = nic(fresh, "attached", "--diff", count=len(before) + 2)
-        assert changed and "asked: agent" in said
-        assert len(fresh.in_state(node, "READY")) == len(before) + 2
-        assert not nic(fresh, "attached", count=len(before) + 2)[0]
-        refused = fresh.ansible(
-            "ansible", "all", "-m", "qingcloud_nic", "-a", json.dumps({**ACCESS, "state": "detached"})
-        )
-        assert "qingcloud.cni.hostnic_pool" in refused.stdout and refused.returncode != 0
-
-        pod = fresh.pod(node, "busy")
-        used = fresh.in_state(node, "IN_USE")
-        assert nic(fresh, "absent")[0], "what was warmed is given back"
-        assert used <= ours() and pod.netns
-        fresh.stop(pod)
+    pod = cluster.pod(node, "busy")
+    used = cluster.in_state(node, "IN_USE")
+    assert nic(one, "absent")[0], "what was warmed is given back"
+    assert used <= cluster.cloud_nics(node).keys() and pod.netns
+    cluster.stop(pod)

@@ -19,7 +19,7 @@ from plugins.module_utils.hostnic.agent import cli
 from plugins.module_utils.hostnic.cni import keys, netconf, wishes
 from plugins.module_utils.hostnic.config import Settings
 from plugins.module_utils.hostnic.configuration import settings, values
-from tests.support.ansible import CLONE, ansible, attempt
+from tests.support.ansible import CLONE, attempt
 
 ROLES = ("qingagent", "qingcni")
 OPTIONS = {option.metadata["key"]: option for option in fields(Settings)}
@@ -165,23 +165,19 @@ RUNTIME = {"conf_dirs": ["/etc/cni/net.d"], "single_conf_dirs": ["/etc/mesos-cni
 
 
 def rendered(role: str, variables: t.Mapping[str, t.Any], expression: str, tmp_path: Path) -> t.Any:
-    """An expression or template of a role with its defaults, by Ansible itself."""
-    play = [
-        {
-            "hosts": "localhost",
-            "gather_facts": False,
-            "connection": "local",
-            "vars": {
-                "role_path": str(CLONE / "roles" / role),
-                "__qingcni_runtime": {"plugins": ["portmap"], **RUNTIME},
-                **variables,
-            },
-            "vars_files": [str(CLONE / "roles" / role / name / "main.yml") for name in ("defaults", "vars")],
-            "tasks": [{"ansible.builtin.copy": {"content": expression, "dest": str(tmp_path / "out")}}],
-        }
-    ]
-    (tmp_path / "play.yml").write_text(yaml.safe_dump(play))
-    ansible("ansible-playbook", str(tmp_path / "play.yml"), "-e", json.dumps(dict(variables)))
+    """An expression of a role with its defaults, by Ansible itself; its text is in the file `out` then."""
+    given = {
+        "role_path": str(CLONE / "roles" / role),
+        "__qingcni_runtime": {"plugins": ["portmap"], **RUNTIME},
+        **variables,
+    }
+    files = [f"@{CLONE / 'roles' / role / name / 'main.yml'}" for name in ("defaults", "vars")]
+    extra = [word for each in (*files, json.dumps(given)) for word in ("-e", each)]
+    words = ("localhost", "-m", "ansible.builtin.debug", "-a", json.dumps({"msg": expression}))
+    done = attempt("ansible", *words, *extra, environ={"ANSIBLE_CALLBACK_RESULT_FORMAT": "json"})
+    assert done.returncode == 0, done.stdout + done.stderr
+    told = json.loads(done.stdout[done.stdout.index("{") :])["msg"]
+    (tmp_path / "out").write_text(told if isinstance(told, str) else json.dumps(told))
     return yaml.safe_load((tmp_path / "out").read_text())
 
 
