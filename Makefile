@@ -18,7 +18,7 @@ lab-down: setup ## Take the lab away, whatever is left of it
 	@$(python) -m tests.lab down
 
 test: setup ## Unit, kernel, model and end-to-end tests
-	@$(python) -m pytest -n 2 --dist loadfile
+	@$(python) -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 model: setup ## The pool against 100,000 random operations, then against planted bugs (OPERATIONS= SEED=)
 	@$(python) -m tests.model --operations $${OPERATIONS:-100000} $${SEED:+--seed $$SEED} --mutations
