@@ -109,6 +109,23 @@ def test_a_budget_that_is_smaller_than_api_rate_is_found_and_kept(make: Make, pe
     assert refused < done / 10
 
 
+def test_an_answer_that_is_no_yes_is_a_sign_of_leniency_too(make: Make) -> None:
+    """Jobs that are forgotten are asked for list by list: a rate that stays down would never let the second one out."""
+    world = make()
+    limiter = RateLimiter(5, 5, world.clock.now, world.emulator.advance, rng=lambda: 0.5)
+    cloud = world.client(limiter=limiter)
+    world.fault("DescribeJobs", "ret_code", ret_code=2500, message="QuotasExceeded, access too frequently", count=5)
+    for __ in range(5):
+        with pytest.raises(errors.RateLimited) as caught:
+            cloud.describe_jobs(["j-forgotten", "j-forgotten2"])
+        world.emulator.advance(caught.value.details["retry_in"])
+    slow = limiter.state()["actions"]["DescribeJobs"]["rate"]
+    world.fault("DescribeJobs", "ret_code", ret_code=2100, message="ResourceNotFound, resource not found", count=1)
+    world.emulator.advance(60)
+    cloud.describe_jobs(["j-forgotten"])
+    assert limiter.state()["actions"]["DescribeJobs"]["rate"] == pytest.approx(slow + 5 / 20)
+
+
 def test_an_api_that_comes_back_is_noticed_within_the_reconcile_interval(make: Make) -> None:
     world = make()
     limiter = RateLimiter(5, 5, world.clock.now, world.emulator.advance)
