@@ -29,20 +29,21 @@ def nic(cluster: Cluster, state: str, *words: str, **options: t.Any) -> tuple[bo
 def test_a_running_agent_is_asked(cluster: Cluster) -> None:
     node = cluster.nodes[0]
     one = Cluster(cluster.lab, (node,))
-    cluster.wait_ready(node)
-    before = cluster.in_state(node, "READY")
+    with cluster.short_rest(node):
+        before = len(cluster.wait_rest(node))
+        changed, said = nic(one, "attached", "--check", "--diff", count=before + 2)
+        assert changed and "asked: agent" in said
+        changed, said = nic(one, "attached", "--diff", count=before + 2)
+        assert changed and "asked: agent" in said
+        assert len(cluster.in_state(node, "READY")) == before + 2
+        assert "ok=1    changed=0" in one.play("prewarm", "-e", f"prewarm_count={before + 2}")
+        refused = one.ansible(
+            "ansible", "all", "-m", "qingcloud_nic", "-a", json.dumps({**ACCESS, "state": "detached"})
+        )
+        assert "qingcloud.cni.hostnic_pool" in refused.stdout and refused.returncode != 0
 
-    changed, said = nic(one, "attached", "--check", "--diff", count=len(before) + 2)
-    assert changed and "asked: agent" in said
-    changed, said = nic(one, "attached", "--diff", count=len(before) + 2)
-    assert changed and "asked: agent" in said
-    assert len(cluster.in_state(node, "READY")) == len(before) + 2
-    assert "ok=1    changed=0" in one.play("prewarm", "-e", f"prewarm_count={len(before) + 2}")
-    refused = one.ansible("ansible", "all", "-m", "qingcloud_nic", "-a", json.dumps({**ACCESS, "state": "detached"}))
-    assert "qingcloud.cni.hostnic_pool" in refused.stdout and refused.returncode != 0
-
-    pod = cluster.pod(node, "busy")
-    used = cluster.in_state(node, "IN_USE")
-    assert nic(one, "absent")[0], "what was warmed is given back"
-    assert used <= cluster.cloud_nics(node).keys() and pod.netns
-    cluster.stop(pod)
+        pod = cluster.pod(node, "busy")
+        used = cluster.in_state(node, "IN_USE")
+        assert nic(one, "absent")[0], "what was warmed is given back"
+        assert used <= cluster.cloud_nics(node).keys() and pod.netns
+        cluster.stop(pod)

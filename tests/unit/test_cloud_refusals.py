@@ -109,7 +109,7 @@ def test_a_budget_that_is_smaller_than_api_rate_is_found_and_kept(make: Make, pe
     assert refused < done / 10
 
 
-def test_an_answer_that_is_no_yes_is_a_sign_of_leniency_too(make: Make) -> None:
+def test_that_nothing_is_there_is_a_sign_of_leniency_too(make: Make) -> None:
     """Jobs that are forgotten are asked for list by list: a rate that stays down would never let the second one out."""
     world = make()
     limiter = RateLimiter(5, 5, world.clock.now, world.emulator.advance, rng=lambda: 0.5)

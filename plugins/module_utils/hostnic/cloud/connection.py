@@ -136,8 +136,8 @@ class Connection:
                 self._tell(action, self._clock() - started, failure.kind)
                 if isinstance(failure, errors.RateLimited):
                     failure.details["retry_in"] = round(self._limiter.refused(action), 3)
-                elif failure.details.get("ret_code") and not failure.transient:
-                    self._limiter.succeeded(action)  # an answer all the same, and not that calls come too often
+                elif isinstance(failure, errors.NotFound):
+                    self._limiter.succeeded(action)  # what is not there has been looked for, as often as one may
                 raise
             self._tell(action, self._clock() - started, "ok")
             self._limiter.succeeded(action)

@@ -165,7 +165,7 @@ class RateLimiter:
             return self._pause
 
     def succeeded(self, action: str = "") -> None:
-        """The API looked at this action, whatever it said of it but "too frequently"."""
+        """The API carried this action out, or found nothing to carry it out on."""
         with self._lock:
             now = self.clock()
             if now < self._resume:
