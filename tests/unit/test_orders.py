@@ -219,6 +219,19 @@ def test_a_drained_node_holds_what_pods_have_and_nothing_else(node: Node) -> Non
     assert operate.resume(node.engine)["changed"] is False
 
 
+def test_pods_are_evicted_but_for_one_whose_add_is_under_way(node: Node) -> None:
+    """That would still move its NIC into the pod; it is asked again once the pod has it."""
+    node.add("a", 1)
+    key = LeaseKey("net", "b", "eth0")
+    coming, __ = node.pool.acquire(key, {}, node.clock.now(), lambda: False)
+    assert operate.drain(node.engine, evict=True)["changed"] is True
+    assert [lease.container_id for lease in node.engine.table.leases()] == ["b"]
+    assert node.engine.table.nic(coming.nic_id).state is State.RESERVED
+    node.pool.commit(key, 7, 7)
+    assert operate.drain(node.engine, evict=True)["changed"] is True
+    assert node.engine.table.leases() == []
+
+
 def test_the_gateway_nic_of_a_drained_node_goes_after_its_last_pod(node: Node) -> None:
     with pytest.raises(HostnicError):
         node.pool.gateway("vxnet-pods001", node.clock.now(), lambda: False)

@@ -203,12 +203,12 @@ def _check(pool: Pool, wanted: Row, leases: t.Sequence[Row]) -> None:
 
 def _wait(pool: Pool, wanted: Row, told: Row, params: Row, clock: t.Callable[[], float]) -> None:
     state, began = wanted["state"], clock()
-    again = {name: value for name, value in params.items() if name != "evict"}
+    again = params if params.get("evict") else {**params, "check": True}  # an ADD may have been under way
     while True:
         what = _missing(pool, wanted, told)
         if not what:
             return
-        trouble = pool.ask(OPS[state], check=True, **again)["trouble"]
+        trouble = pool.ask(OPS[state], **again)["trouble"]
         passed = clock() - began
         if passed >= GRACE and trouble and not trouble["transient"]:
             raise _Told(trouble)

@@ -93,8 +93,14 @@ class Survey:
             return frozenset(nowhere)
 
     def evict(self) -> None:
-        """Take away from all pods what they have; their leases end. Raises `LinkFailed`: those to come keep theirs."""
+        """Take away from all pods what they have; their leases end. Raises `LinkFailed`: those to come keep theirs.
+
+        An ADD that is under way keeps its NIC, for it would still move it into its pod.
+        """
         for lease in self._table.leases():
+            nic = self._table.nic(lease.nic_id)
+            if nic and nic.state is State.RESERVED:
+                continue
             log.warning("%s: taken away from %s", lease.nic_id, lease.attachment)
             returned = self._links.retrieve(lease.nic_id, lease.netns_inode, lease.ifindex)
             self._pool.release(lease.attachment, returned)
