@@ -123,6 +123,7 @@ from dataclasses import asdict
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils._ansible import command, health
+from ..module_utils.hostnic.wire import SOCKET
 
 ARGUMENTS: dict[str, dict[str, t.Any]] = {
     "digest": {},
@@ -130,7 +131,7 @@ ARGUMENTS: dict[str, dict[str, t.Any]] = {
     "plugins": {"type": "list", "elements": "path", "default": ["/opt/cni/bin/qingcni"]},
     "timeout": {"type": "int", "default": 30},
     "steady": {"type": "int", "default": 0},
-    "socket": {"type": "path", "default": "/run/qingagent/qingagent.sock"},
+    "socket": {"type": "path", "default": SOCKET},
 }
 
 

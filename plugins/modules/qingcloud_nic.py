@@ -204,6 +204,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils._ansible import access, packages
 from ..module_utils._ansible.module import run
+from ..module_utils.hostnic.wire import SOCKET
 
 ARGUMENTS: dict[str, t.Any] = {
     **access.ARGUMENTS,
@@ -220,7 +221,7 @@ ARGUMENTS: dict[str, t.Any] = {
     "wait_timeout": {"type": "int", "default": 300},
     "gatewayns": {"default": "hostnic"},
     "instance_id_path": {"type": "path", "default": "/etc/qingcloud/instance-id"},
-    "socket": {"type": "path", "default": "/run/qingagent/qingagent.sock"},
+    "socket": {"type": "path", "default": SOCKET},
 }
 
 

@@ -11,7 +11,6 @@ from pathlib import Path
 from ..hostnic import wire
 from ..hostnic.errors import Denied, HostnicError, Unreachable
 
-SOCKET: t.Final = "/run/qingagent/qingagent.sock"
 PARKING: t.Final = Path("/run/netns/qingagent")
 PATIENCE = 10.0  # s until an agent that says nothing counts as one that hangs
 _NOBODY: t.Final = (errno.ENOENT, errno.ECONNREFUSED)
@@ -20,7 +19,7 @@ _NOBODY: t.Final = (errno.ENOENT, errno.ECONNREFUSED)
 class Agent:
     """Asked by its socket. Every method raises what `wire.ask` raises."""
 
-    def __init__(self, socket: str = SOCKET) -> None:
+    def __init__(self, socket: str = wire.SOCKET) -> None:
         self._socket = socket
 
     def ask(self, op: str, **params: t.Any) -> t.Any:
@@ -31,7 +30,7 @@ class Agent:
         return {nic["nic_id"]: nic for nic in self.ask("pool")}
 
 
-def find(socket: str = SOCKET) -> t.Optional[Agent]:
+def find(socket: str = wire.SOCKET) -> t.Optional[Agent]:
     """None where there is no agent. Raises `Denied` where that cannot be told, since an agent may be there."""
     agent = Agent(socket)
     try:

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 
 from ..hostnic import wire
 from ..hostnic.errors import HostnicError
-from ..hostnic.states import State
+from ..hostnic.model import LeaseKey
+from ..hostnic.states import LEAVING, State
 
 Records = t.Sequence[t.Mapping[str, t.Any]]
 # As `command.run`.
@@ -19,7 +20,6 @@ PAUSE: t.Final = 0.5  # s between looks
 # The agent could not be reached, answered in a foreign tongue, or has a defect; below are its own words on the pool.
 _WORST: t.Final = 100
 _CONF: t.Final = '{"cniVersion": "1.1.0", "name": "health", "type": "qingcni"}'
-_ON_THE_WAY_OUT: t.Final = (State.DRAINING, State.DETACHING, State.DELETING)
 _IN_A_POD: t.Final = (State.RESERVED, State.IN_USE)
 
 
@@ -88,7 +88,7 @@ def lost(pool: Records, leases: Records, pool_after: Records, leases_after: Reco
         name = f"NIC {nic['nic_id']} ({nic['private_ip']}, {nic['state']} before)"
         now = there.get(nic["nic_id"])
         if now is None:
-            if not nic["doomed"] and nic["state"] not in _ON_THE_WAY_OUT:
+            if not nic["doomed"] and nic["state"] not in LEAVING:
                 found.append(f"{name} is gone from the agent's table")
         elif now["state"] == State.BROKEN and nic["nic_id"] not in broken_before:
             found.append(f"{name} is BROKEN now: {now['note'] or 'nobody says why'}")
@@ -133,4 +133,4 @@ def _object(text: str) -> dict[str, t.Any]:
 
 
 def _attachment(lease: t.Mapping[str, t.Any]) -> str:
-    return f"{lease['network']}/{lease['container_id']}/{lease['ifname']}"
+    return str(LeaseKey(lease["network"], lease["container_id"], lease["ifname"]))

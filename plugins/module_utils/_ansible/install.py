@@ -85,7 +85,7 @@ class Installer:
                     self.tree.lay_version(version)
                 if activate:
                     self._activate(version.digest, before, after)
-        gone = self._prune(after.current, after.previous) if activate else []
+        gone = self._prune(after) if activate else []
         changed = needs_deps or not lies_here or before != after or bool(gone)
         idle = before == self._with(before, version, activate=True) and not self._unused(before)
         facts = {
@@ -119,7 +119,7 @@ class Installer:
     def pruned(self) -> dict[str, t.Any]:
         """Remove what is laid down but not in use: after a preflight that failed, everything that it staged."""
         before = self._picture()
-        gone = self._prune(before.current, before.previous)
+        gone = self._prune(before)
         after = self._picture()
         after.versions = [name for name in before.versions if name not in gone]
         return self._result(before, after, bool(gone), gone)
@@ -225,12 +225,12 @@ class Installer:
     def _unused(self, seen: Picture) -> list[str]:
         return self.tree.unused(self.keep, seen.current, seen.previous)
 
-    def _prune(self, current: t.Optional[str], previous: t.Optional[str]) -> list[str]:
-        gone = self.tree.unused(self.keep, current, previous)
+    def _prune(self, seen: Picture) -> list[str]:
+        gone = self._unused(seen)
         if gone and not self.check:
             with self.tree.locked():
                 self.tree.drop(gone)
-        if not self.check and not current and self.places.root.is_dir() and not self.tree.versions():
+        if not self.check and not seen.current and self.places.root.is_dir() and not self.tree.versions():
             self.tree.clear()
         return gone
 

@@ -12,6 +12,8 @@ from types import MappingProxyType
 
 from ..hostnic import wire
 from ..hostnic.errors import Denied, HostnicError, InvalidConfig, Timeout
+from ..hostnic.model import LeaseKey
+from ..hostnic.states import LEAVING
 
 if t.TYPE_CHECKING:
     from ansible.module_utils.basic import AnsibleModule
@@ -23,7 +25,7 @@ Row = t.Mapping[str, t.Any]  # a NIC or a lease, as the agent tells it
 POLL: t.Final = 0.5  # s between looks at the pool
 GRACE: t.Final = 3.0  # s in which a trouble may turn out to be one of the past
 ARGUMENTS: t.Final[t.Mapping[str, t.Any]] = {
-    "socket": {"type": "path", "default": "/run/qingagent/qingagent.sock"},
+    "socket": {"type": "path", "default": wire.SOCKET},
     "configuration": {"type": "path", "default": "/etc/qingagent"},
     "instance_id_path": {"type": "path", "default": "/etc/qingcloud/instance-id"},
 }
@@ -31,7 +33,6 @@ ARGUMENTS: t.Final[t.Mapping[str, t.Any]] = {
 OPS: t.Final = {"warmed": "warm", "trimmed": "trim", "drained": "drain", "resumed": "resume", "absent": "drain"}
 
 _PODS: t.Final = ("RESERVED", "IN_USE", "BROKEN")  # BROKEN: perhaps
-_LEAVING: t.Final = ("DRAINING", "DETACHING", "DELETING")
 
 
 class Pool(t.Protocol):
@@ -233,7 +234,7 @@ def _missing(pool: Pool, wanted: Row, told: Row) -> str:
         return f"{lacking} NICs are on their way" if lacking else ""
     if state == "trimmed":
         named = {nic_id for action in told["actions"] for nic_id in action.get("nic_ids", ())}
-        over = [n for n in nics if n["state"] in _LEAVING or (n["nic_id"] in named and n["state"] == "READY")]
+        over = [n for n in nics if n["state"] in LEAVING or (n["nic_id"] in named and n["state"] == "READY")]
     else:
         over = nics if _is_to_be_empty(wanted) else [nic for nic in nics if nic["nic_id"] not in _beside_pods(nics)]
         told = pool.ask("explain")
@@ -284,7 +285,7 @@ def _why(nic: Row, lease: t.Optional[Row]) -> str:
         "QUARANTINE": "rests, since a pod has just released it",
         "BROKEN": "its link has yet to be found",
         "HELD": f"kept for {nic['workload']}",
-        **dict.fromkeys(_LEAVING, "on its way out"),
+        **dict.fromkeys(LEAVING, "on its way out"),
     }
     return nic["note"] or usual.get(nic["state"], "on its way")
 
@@ -292,8 +293,8 @@ def _why(nic: Row, lease: t.Optional[Row]) -> str:
 def _holder(lease: Row) -> str:
     """A pod's name where the runtime gave one, else the attachment."""
     name, space = lease["args"].get("K8S_POD_NAME"), lease["args"].get("K8S_POD_NAMESPACE")
-    attachment = f"{lease['network']}/{lease['container_id']}/{lease['ifname']}"
-    return f"{space}/{name}" if name and space else attachment
+    attachment = LeaseKey(lease["network"], lease["container_id"], lease["ifname"])
+    return f"{space}/{name}" if name and space else str(attachment)
 
 
 def _said(trouble: t.Optional[Row]) -> dict[str, t.Any]:

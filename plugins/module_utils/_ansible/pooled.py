@@ -7,7 +7,7 @@ import time
 import typing as t
 
 from ..hostnic.errors import Denied, Timeout
-from ..hostnic.model import POOL
+from ..hostnic.model import POOL, nic_names
 from ..hostnic.nics import ABSENT, DETACHED, Wanted
 from .agent import Agent
 
@@ -45,7 +45,7 @@ class Pooled:
         """
         wanted = self._wanted
         ours = [nic_id for nic_id in wanted.nic_ids if nic_id in self._table]
-        of_the_pool = bool(ours) if wanted.nic_ids else wanted.name == f"qingcni_{wanted.instance_id}"
+        of_the_pool = bool(ours) if wanted.nic_ids else wanted.name == nic_names(wanted.instance_id, "")[POOL]
         if not of_the_pool:
             return None
         if wanted.state == DETACHED:

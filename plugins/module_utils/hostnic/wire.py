@@ -19,6 +19,7 @@ from dataclasses import dataclass, field, replace
 from .errors import HostnicError, Timeout, Unreachable
 
 PROTOCOL: t.Final = 1
+SOCKET: t.Final = "/run/qingagent/qingagent.sock"  # unless `rundir` says otherwise
 MAX_BODY: t.Final = 1 << 20
 CNI: t.Final = "cni"  # the op of CNI calls; every other op is a question to the agent
 

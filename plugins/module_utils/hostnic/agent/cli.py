@@ -23,7 +23,6 @@ log = logging.getLogger("hostnic.agent")
 DESCRIPTION: t.Final = (
     "QingCloud container networking agent is a daemon process which allocates and recollects nics resources."
 )
-SOCKET: t.Final = "/run/qingagent/qingagent.sock"
 CONFIGURATION: t.Final = Path("/etc/qingagent")
 LOG_FORMAT: t.Final = "%(levelname)s %(name)s: %(message)s"
 
@@ -61,7 +60,7 @@ def _parser() -> argparse.ArgumentParser:
     for name, text in questions.QUESTIONS.items():
         question = commands.add_parser(name, help=text)
         question.add_argument(
-            "--socket", default=SOCKET, metavar="string", help=f"where the agent listens (default {SOCKET})"
+            "--socket", default=wire.SOCKET, metavar="string", help=f"where the agent listens (default {wire.SOCKET})"
         )
         if name in questions.PARAMETERS:
             metavar, kind = questions.PARAMETERS[name]
