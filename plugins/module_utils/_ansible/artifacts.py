@@ -23,6 +23,7 @@ from .lock import Requirement, canonical
 # What is taken out of each project; a project that is not here is refused.
 PACKAGES: dict[str, tuple[str, ...]] = {
     "future": ("future", "past"),
+    "prometheus-client": ("prometheus_client",),
     "pyroute2": ("pyroute2",),
     "pyyaml": ("yaml", "_yaml"),
     "qingcloud-sdk": ("qingcloud",),
