@@ -11,7 +11,8 @@ import pytest
 
 from hostnic import wire
 from hostnic.agent import questions
-from hostnic.agent.server import Server, listen_at
+from hostnic.agent.server import Server
+from hostnic.agent.unix import UnixDoor, listen_at
 from plugins.module_utils._ansible import health
 from plugins.module_utils._ansible.health import Health
 from tests.support.node import Node
@@ -126,7 +127,7 @@ class Agent:
         known = {op: handler for op, handler in self.handlers.items() if op not in without}
         known[wire.CNI] = lambda request, *__: wire.Answer(request.request_id, 0)
         listener = listen_at(str(self.qingcni.address))
-        self.server = Server(listener, known, lambda: None, allowed_uid=os.getuid())
+        self.server = Server([UnixDoor(listener, known, os.getuid())], lambda: None)
         self.server.start()
 
     def look(self, executable: str = "", **wanted: t.Any) -> Health:

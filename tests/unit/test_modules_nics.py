@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from hostnic.agent import questions
-from hostnic.agent.server import Server, listen_at
+from hostnic.agent.server import Server
+from hostnic.agent.unix import UnixDoor, listen_at
 from hostnic.model import POOL
 from hostnic.states import State
 from plugins.module_utils._ansible import turns
@@ -62,7 +63,7 @@ class Machine:
 
     def start_agent(self) -> Server:
         server = Server(
-            listen_at(self.socket), questions.handlers(self.node.engine), self.node.pool.poke, allowed_uid=os.getuid()
+            [UnixDoor(listen_at(self.socket), questions.handlers(self.node.engine), os.getuid())], self.node.pool.poke
         )
         server.start()
         self.runs = True

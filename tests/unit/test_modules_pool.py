@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 
 from hostnic.agent import questions
-from hostnic.agent.server import Server, listen_at
+from hostnic.agent.server import Server
 from hostnic.agent.systemd import boot_id
+from hostnic.agent.unix import UnixDoor, listen_at
 from hostnic.states import State
 from hostnic.store.sqlite import SqliteStore
 from tests.lab.wait import until
@@ -40,7 +41,7 @@ class Agent:
         self.node.__enter__()
         self.node.run(10)
         handlers = questions.handlers(self.node.engine)
-        self._server = Server(listen_at(str(self.socket)), handlers, self.node.pool.poke, allowed_uid=os.getuid())
+        self._server = Server([UnixDoor(listen_at(str(self.socket)), handlers, os.getuid())], self.node.pool.poke)
         self._server.start()
         self._loop.start()
         return self

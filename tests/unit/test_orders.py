@@ -15,7 +15,8 @@ import pytest
 
 from hostnic import operate, wire
 from hostnic.agent import cli, questions
-from hostnic.agent.server import Server, listen_at
+from hostnic.agent.server import Server
+from hostnic.agent.unix import UnixDoor, listen_at
 from hostnic.cni import spec
 from hostnic.cni.netconf import NetConf
 from hostnic.cni.verbs import Verbs
@@ -352,7 +353,7 @@ def test_after_a_look_a_nic_that_was_made_for_us_is_taken_in_as_soon_as_may_be(n
 @pytest.fixture
 def socket(node: Node, tmp_path: Path) -> t.Iterator[str]:
     path = str(tmp_path / "sock")
-    server = Server(listen_at(path), questions.handlers(node.engine), node.pool.poke, allowed_uid=os.getuid())
+    server = Server([UnixDoor(listen_at(path), questions.handlers(node.engine), os.getuid())], node.pool.poke)
     server.start()
     yield path
     server.stop(5)

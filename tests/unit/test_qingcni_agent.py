@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 
 from hostnic import wire
-from hostnic.agent.server import Server, listen_at
+from hostnic.agent.server import Server
 from hostnic.agent.spool import Spool
+from hostnic.agent.unix import UnixDoor, listen_at
 from hostnic.cni.plugin import Plugin
 from hostnic.cni.verbs import Verbs
 from hostnic.states import State
@@ -40,7 +41,7 @@ class Node:
         # for this plugin the test's own netns is a pod's
         plugin = Plugin(verbs, "127.0.0.1:31080", wire.boottime, lambda: (0, 0))
         Spool(self.qingcni.spool, plugin.handle, BOOT_ID).drain()
-        self.server = Server(self.listener, {wire.CNI: plugin.handle}, verbs.poke, allowed_uid=os.getuid())
+        self.server = Server([UnixDoor(self.listener, {wire.CNI: plugin.handle}, os.getuid())], verbs.poke)
         self.server.start()
         return self.server
 

@@ -14,7 +14,8 @@ import pytest
 
 from hostnic import wire
 from hostnic.agent import cli, questions
-from hostnic.agent.server import Server, listen_at
+from hostnic.agent.server import Server
+from hostnic.agent.unix import UnixDoor, listen_at
 from hostnic.errors import HostnicError
 from hostnic.states import State
 from hostnic.store.migrations import SCHEMA
@@ -42,7 +43,7 @@ def asked(tmp_path: Path) -> t.Iterator[Asked]:
         node.run(10)
         path = str(tmp_path / "sock")
         handlers = questions.handlers(node.engine)
-        server = Server(listen_at(path), handlers, node.pool.poke, allowed_uid=os.getuid())
+        server = Server([UnixDoor(listen_at(path), handlers, os.getuid())], node.pool.poke)
         server.start()
         yield Asked(node, path)
         server.stop(5)

@@ -21,7 +21,8 @@ import pytest
 
 from hostnic import wire
 from hostnic.agent.lanes import LANES, lane_of
-from hostnic.agent.server import Server, listen_at
+from hostnic.agent.server import Server
+from hostnic.agent.unix import UnixDoor, listen_at
 from hostnic.errors import InvalidConfig, VxnetFull
 from hostnic.wire import Answer, Request
 from tests.support.cni import eventually
@@ -39,16 +40,15 @@ class Bench:
         self.pokes = 0
         self.servers: list[Server] = []
 
-    def serve(self, listener: t.Optional[socket.socket] = None, **options: t.Any) -> Server:
-        server = Server(
-            listener or listen_at(self.path),
-            {
-                "cni": self._call,
-                "ping": lambda request, *__: Answer(request.request_id, 0, json.dumps({"pid": os.getpid()})),
-            },
-            self.poke,
-            **{"allowed_uid": os.getuid(), **options},
-        )
+    def serve(
+        self, listener: t.Optional[socket.socket] = None, allowed_uid: int = os.getuid(), **options: t.Any
+    ) -> Server:
+        handlers: dict[str, Handler] = {
+            "cni": self._call,
+            "ping": lambda request, *__: Answer(request.request_id, 0, json.dumps({"pid": os.getpid()})),
+        }
+        door = UnixDoor(listener or listen_at(self.path), handlers, allowed_uid)
+        server = Server([door], self.poke, **options)
         server.start()
         self.servers.append(server)
         return server
@@ -112,7 +112,7 @@ def bench(tmp_path: Path) -> t.Iterator[Bench]:
     for server in one.servers:
         if server.alive():
             server.stop(0.0)
-        server._listener.close()
+        server._doors[0].listener.close()
     eventually(lambda: threading.active_count() <= threads)
     gc.collect()
 

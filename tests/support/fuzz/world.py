@@ -17,7 +17,8 @@ from pathlib import Path
 
 from hostnic import wire
 from hostnic.agent import questions
-from hostnic.agent.server import Server, listen_at
+from hostnic.agent.server import Server
+from hostnic.agent.unix import UnixDoor, listen_at
 from hostnic.cni.plugin import Plugin
 from hostnic.cni.verbs import Host, Verbs
 from hostnic.errors import HostnicError
@@ -106,7 +107,7 @@ class World:
         plugin = Plugin(verbs, BINDADDR, clock.now, lambda: (0, 0))
         handlers = {wire.CNI: plugin.handle, **questions.handlers(engine)}
         self.listener = listen_at(str(self.qingcni.address))
-        self.server = Server(self.listener, handlers, verbs.poke, allowed_uid=os.getuid(), read_timeout=HASTE)
+        self.server = Server([UnixDoor(self.listener, handlers, os.getuid())], verbs.poke, read_timeout=HASTE)
         self.server.start()
         standing = {**ENV, "CNI_COMMAND": "ADD", "CNI_CONTAINERID": STANDING, "CNI_IFNAME": IFNAME}
         added = self.call(Case(env=standing, stdin=json.dumps({**CONFIG, "name": STANDING})))

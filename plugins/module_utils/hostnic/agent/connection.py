@@ -10,16 +10,15 @@ import os
 import resource
 import select
 import socket
-import struct
 import threading
 import time
 import typing as t
 
 from .. import wire
+from .door import Door, Peer
 
 log = logging.getLogger("hostnic.server")
 
-_CREDENTIALS: t.Final = struct.Struct("3i")  # struct ucred: pid, uid, gid
 _DESCRIPTOR: t.Final = array.array("i").itemsize
 # An answer fits into the socket's buffer as good as always; a caller that does not read it has gone astray.
 _SEND_PATIENCE: t.Final = 5.0
@@ -39,23 +38,22 @@ class HungUpEarly(Exception):
 class Connection:
     """Read by the server's thread, answered by a worker."""
 
-    def __init__(self, sock: socket.socket, read_by: float) -> None:
+    def __init__(self, sock: socket.socket, door: Door, peer: Peer, read_by: float) -> None:
         sock.setblocking(False)
         self.sock = sock
+        self.door = door
+        self.peer = peer
         self.read_by = read_by
-        self.pid, self.uid, __ = _CREDENTIALS.unpack(
-            sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
-        )
         self.netns: t.Optional[int] = None
         self.request: t.Optional[wire.Request] = None
         self.answered = False
-        self._frame = wire.Frame()
+        self._frame = wire.Frame(door.largest)
         self._cancelled = threading.Event()
 
     def read(self) -> t.Optional[wire.Request]:
         """What has arrived; the request once it is complete.
 
-        Raises `WireError` for bytes that are none, `HungUpEarly` at their end.
+        Raises `WireError` for bytes that are none, `Unwelcome` for a caller who may not, `HungUpEarly` at their end.
         """
         try:
             data, control, flags, __ = self.sock.recvmsg(
@@ -72,7 +70,9 @@ class Connection:
             raise HungUpEarly
         body = self._frame.feed(data)
         if body is not None:
-            self.request = wire.decode_request(body)
+            message = wire.decode_object(body)
+            self.door.admit(self.peer, message)
+            self.request = wire.request_of(message)
         return self.request
 
     def cancel(self) -> None:
@@ -87,7 +87,7 @@ class Connection:
         try:
             left = memoryview(wire.encode_answer(answer))
         except wire.WireError as error:
-            log.error("the answer to pid %d is dropped: %s", self.pid, error)
+            log.error("the answer to %s is dropped: %s", self.peer.words, error)
             return
         until = time.monotonic() + _SEND_PATIENCE
         self.answered = True  # before the last byte: whoever has it may close at once
@@ -98,7 +98,7 @@ class Connection:
                 except (BlockingIOError, InterruptedError):
                     self._wait_for_room(until)
         except OSError as error:
-            log.info("pid %d did not take its answer: %s", self.pid, error)
+            log.info("%s did not take its answer: %s", self.peer.words, error)
 
     def close(self) -> None:
         """Close socket and descriptor; nothing may be called afterwards."""

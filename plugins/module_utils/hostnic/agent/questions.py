@@ -11,7 +11,7 @@ from ..engine import Engine
 from ..operate import Params
 from ..wire import Answer, Request
 from . import about
-from .server import Handler
+from .door import Handler
 
 # The command of `qingagent`, which is the op on the wire ► its help text.
 QUESTIONS: t.Final[t.Mapping[str, str]] = {

@@ -1,62 +1,33 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The agent's socket: reads requests, hands them to workers, notices who hangs up. The protocol is docs/wire.md."""
+"""The agent's sockets: reads requests, hands them to workers, notices who hangs up. The protocol is docs/wire.md."""
 
 from __future__ import annotations
 
 import contextlib
 import logging
-import os
 import selectors
 import socket
 import threading
 import time
 import typing as t
 from functools import partial
-from pathlib import Path
 
 from .. import wire
 from ..cni.plugin import defect, refusal
-from ..errors import Busy, HostnicError, InvalidConfig
+from ..errors import Busy, HostnicError
 from .connection import Connection, HungUpEarly, room_for_connections
+from .door import Door, Unwelcome
 from .lanes import LANES, Lane, lane_of
 
 log = logging.getLogger("hostnic.server")
 
-# A request, the descriptor that came with it (borrowed), and whether its caller is gone ► what the caller is told.
-Handler = t.Callable[[wire.Request, t.Optional[int], t.Callable[[], bool]], wire.Answer]
-
 _READ_TIMEOUT: t.Final = 5.0  # seconds for a request to arrive in full
-_BACKLOG: t.Final = 1024
 _PAUSE: t.Final = 1.0  # seconds without accepting after the kernel refused a new connection
 _UNDO_TIME: t.Final = 5.0  # seconds for cancelled requests to undo what they began, when the agent stops
 
 
-def listen_at(path: str) -> socket.socket:
-    """A listening socket at this path, mode 0600; a dead one's file is replaced.
-
-    Raises `InvalidConfig` where somebody listens there already.
-    """
-    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    try:
-        try:
-            sock.connect(path)
-        except FileNotFoundError:
-            pass
-        except ConnectionRefusedError:
-            Path(path).unlink()
-        else:
-            raise InvalidConfig(f"another agent listens on {path}: stop it first")
-        os.fchmod(sock.fileno(), 0o600)  # before bind: the file never has another mode
-        sock.bind(path)
-        sock.listen(_BACKLOG)
-    except BaseException:
-        sock.close()
-        raise
-    return sock
-
-
 class Server:
-    """Serves `handlers` (by op) on a listening socket, to callers whose uid is `allowed_uid`.
+    """Serves whom its doors let in, with what each door's handlers do.
 
     `poke` is called when somebody hung up: have whoever waits look at its `cancelled`. Callers keep both directions of
     their connection open until they have the answer.
@@ -64,19 +35,15 @@ class Server:
 
     def __init__(
         self,
-        listener: socket.socket,
-        handlers: t.Mapping[str, Handler],
+        doors: t.Sequence[Door],
         poke: t.Callable[[], None],
         *,
-        allowed_uid: int = 0,
         lanes: t.Mapping[str, int] = LANES,
         read_timeout: float = _READ_TIMEOUT,
         max_connections: t.Optional[int] = None,
     ) -> None:
-        self._listener = listener
-        self._handlers = handlers
+        self._doors = doors
         self._poke = poke
-        self._allowed_uid = allowed_uid
         self._read_timeout = read_timeout
         self._max_connections = max_connections or room_for_connections()
         # no lane may fill every place: a DEL must get in, however many ADDs wait
@@ -86,7 +53,7 @@ class Server:
         self._thread = threading.Thread(target=self._loop, name="server", daemon=True)
         # the thread's own
         self._connections: set[Connection] = set()
-        self._listening = False
+        self._open: set[int] = set()  # the doors that are watched, by their place in `doors`
         self._paused_until = 0.0
         # shared, under the lock
         self._changed = threading.Condition()
@@ -97,7 +64,8 @@ class Server:
 
     def start(self) -> None:
         """Serve, in a thread of its own."""
-        self._listener.setblocking(False)
+        for door in self._doors:
+            door.listener.setblocking(False)
         self._wake_out.setblocking(False)
         self._selector.register(self._wake_out, selectors.EVENT_READ, self._woken)
         self._thread.start()
@@ -109,7 +77,7 @@ class Server:
     def stop(self, grace: float) -> None:
         """Accept nothing more, let what runs finish for `grace` seconds, cancel the rest, close.
 
-        The listening socket stays open for whoever owns it; callers without an answer ask the next agent.
+        The listening sockets stay open for whoever owns them; callers without an answer ask the next agent.
         """
         with self._changed:
             self._stopping = True
@@ -161,19 +129,25 @@ class Server:
         return max(0.0, min(moments) - time.monotonic()) if moments else None
 
     def _listen(self) -> None:
-        """Watch the listening socket exactly while there is room."""
+        """Watch each listening socket exactly while there is room."""
         if self._paused_until and time.monotonic() >= self._paused_until:
             self._paused_until = 0.0
-        wanted = not self._stopping and not self._paused_until and len(self._connections) < self._max_connections
-        if wanted and not self._listening:
-            self._selector.register(self._listener, selectors.EVENT_READ, self._accept)
-        elif self._listening and not wanted:
-            self._selector.unregister(self._listener)
-        self._listening = wanted
+        room = not self._stopping and not self._paused_until and len(self._connections) < self._max_connections
+        for place, door in enumerate(self._doors):
+            wanted = room and not (door.room and self._inside(door) >= door.room)
+            if wanted and place not in self._open:
+                self._selector.register(door.listener, selectors.EVENT_READ, partial(self._accept, door))
+                self._open.add(place)
+            elif place in self._open and not wanted:
+                self._selector.unregister(door.listener)
+                self._open.remove(place)
 
-    def _accept(self) -> None:
+    def _inside(self, door: Door) -> int:
+        return sum(connection.door is door for connection in self._connections)
+
+    def _accept(self, door: Door) -> None:
         try:
-            sock, __ = self._listener.accept()
+            sock, __ = door.listener.accept()
         except (BlockingIOError, InterruptedError, ConnectionAbortedError):
             return
         except OSError as error:
@@ -181,14 +155,15 @@ class Server:
             self._paused_until = time.monotonic() + _PAUSE
             return
         try:
-            connection = Connection(sock, time.monotonic() + self._read_timeout)
+            peer = door.greet(sock)
+            connection = Connection(sock, door, peer, time.monotonic() + self._read_timeout)
+        except Unwelcome as error:
+            _refused(error)
+            sock.close()
+            return
         except OSError as error:  # gone already
             log.info("a caller vanished: %s", error)
             sock.close()
-            return
-        if connection.uid != self._allowed_uid:
-            log.warning("pid %d of uid %d may not use this socket", connection.pid, connection.uid)
-            connection.close()
             return
         self._connections.add(connection)
         self._selector.register(sock, selectors.EVENT_READ, partial(self._readable, connection))
@@ -203,12 +178,15 @@ class Server:
             request = connection.read()
         except HungUpEarly:
             self._close(connection)
+        except Unwelcome as error:
+            _refused(error)
+            self._close(connection)
         except wire.ProtocolMismatch as error:
-            log.info("pid %d: %s", connection.pid, error)  # one of the next release asks again, in this protocol
+            log.info("%s: %s", connection.peer.words, error)  # one of the next release asks again, in this protocol
             connection.send(refusal(error.details["request_id"], error))
             self._close(connection)
         except wire.WireError as error:
-            log.warning("pid %d sent no request: %s", connection.pid, error)
+            log.warning("%s sent no request: %s", connection.peer.words, error)
             self._close(connection)
         except Exception:  # one caller's bytes must never end the server
             log.exception("a defect in reading a request")
@@ -234,7 +212,7 @@ class Server:
     def _drop_slow(self) -> None:
         now = time.monotonic()
         for connection in [item for item in self._connections if item.request is None and item.read_by <= now]:
-            log.warning("pid %d did not send its request in %g s", connection.pid, self._read_timeout)
+            log.warning("%s did not send its request in %g s", connection.peer.words, self._read_timeout)
             self._close(connection)
         if self._stopping:
             with self._changed:
@@ -278,9 +256,10 @@ class Server:
 
     def _answer(self, connection: Connection, request: wire.Request) -> wire.Answer:
         try:
-            handler = self._handlers.get(request.op)
+            handlers = connection.door.handlers
+            handler = handlers.get(request.op)
             if handler is None:
-                known = ", ".join(sorted(self._handlers))
+                known = ", ".join(sorted(handlers))
                 raise wire.WireError(f"this agent does not know {ascii(request.op)}, but {known}")
             return handler(request, connection.netns, connection.cancelled)
         except HostnicError as error:
@@ -292,3 +271,7 @@ class Server:
     def _wake(self) -> None:
         with contextlib.suppress(OSError):  # it is awake, or gone
             self._wake_in.send(b"!", socket.MSG_DONTWAIT)
+
+
+def _refused(error: Unwelcome) -> None:
+    log.log(logging.WARNING if error.loud else logging.DEBUG, "%s", error)

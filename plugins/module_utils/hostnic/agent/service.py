@@ -24,8 +24,9 @@ from ..store.sqlite import FILE, SqliteStore
 from . import loops, questions, systemd
 from .degradation import Degradation
 from .network import HostNetwork
-from .server import Server, listen_at
+from .server import Server
 from .spool import Spool
+from .unix import UnixDoor, listen_at
 
 log = logging.getLogger("hostnic.agent")
 
@@ -84,7 +85,7 @@ def run(
 
     inherited = systemd.listen_fds(told, os.getpid())
     listener = inherited[0] if inherited else listen_at(str(Path(settings.rundir) / "qingagent.sock"))
-    server = Server(listener, {wire.CNI: plugin.handle, **questions.handlers(engine)}, verbs.poke)
+    server = Server([UnixDoor(listener, {wire.CNI: plugin.handle, **questions.handlers(engine)})], verbs.poke)
     monitor = LinkMonitor(loops.follow_links(engine))
     threads = [
         threading.Thread(target=loops.reconcile, args=(engine, network.apply, stop), name="reconciler", daemon=True),

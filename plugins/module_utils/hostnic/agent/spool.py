@@ -15,7 +15,7 @@ from pathlib import Path
 from .. import wire
 from ..cni import spec
 from ..ports import Clock
-from .server import Handler
+from .door import Handler
 
 log = logging.getLogger("hostnic.spool")
 
