@@ -97,7 +97,7 @@ class Sandbox(Inside):
         delete(self.node, self.name)
 
     def leases(self) -> list[dict[str, t.Any]]:
-        leases = json.loads(self.node.run(["qingagent", "leases"]).stdout)
+        leases = json.loads(self.node.run(["qingagent", "leases", "--output", "json"]).stdout)
         return [lease for lease in leases if lease["container_id"] == self.name]
 
 

@@ -182,7 +182,7 @@ class Cluster:
             return [dict(row) for row in link.execute(f"SELECT * FROM {table}")]
 
     def ask(self, node: Node, question: str) -> t.Any:
-        return json.loads(node.run(["qingagent", question]).stdout)
+        return json.loads(node.run(["qingagent", question, "--output", "json"]).stdout)
 
     def pool(self, node: Node) -> dict[str, dict[str, t.Any]]:
         """NIC id ► its record."""

@@ -69,7 +69,7 @@ def test_another_pod_hears_who_has_it_on_this_node_and_on_another(cluster: Clust
     assert f"address {address} is held by NIC" in elsewhere.value.details
     assert f"of {node.instance_id}" in elsewhere.value.details
 
-    told = json.loads(node.run(["qingagent", "release", address]).stdout)
+    told = json.loads(node.run(["qingagent", "release", address, "--output", "json"]).stdout)
     assert told == {"released": address}
     assert state(cluster, node, address) == "QUARANTINE"
 

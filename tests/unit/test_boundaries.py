@@ -56,6 +56,7 @@ RANKS = {
     "operate": 16,
     "store": 16,
     "agent": 17,
+    "commands": 18,
 }
 # What they implement lies in `ports`: they know nothing above it, and only the agent knows them.
 ADAPTERS = ("cloud", "net", "store")
@@ -305,7 +306,7 @@ IN = f"{PACKAGE}/"
         (wrong_directions, IN + "net/x.py", "from ..cloud.build import connect"),
         (wrong_directions, IN + "store/x.py", "from .. import net"),
         (wrong_directions, IN + "cni/x.py", "from ..agent.server import Server"),
-        (wrong_directions, IN + "cni/x.py", "import typing as t\nif t.TYPE_CHECKING:\n    from ..agent import cli"),
+        (wrong_directions, IN + "cni/x.py", "import typing as t\nif t.TYPE_CHECKING:\n    from ..agent import service"),
         (wrong_directions, IN + "wire.py", "from .ports import Clock"),
         (wrong_directions, IN + "newcomer.py", "import os"),
         (wrong_directions, IN + "pool.py", "from . import newcomer"),

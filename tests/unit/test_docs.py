@@ -12,7 +12,7 @@ from functools import lru_cache
 import pytest
 import yaml
 
-from plugins.module_utils.hostnic.agent.cli import main
+from plugins.module_utils.hostnic.commands.cli import main
 from tests.docs import examples, listing, pages, prompt, sentences, variables
 from tests.docs.pages import CLONE, Block, PageError
 
@@ -143,7 +143,7 @@ def commands() -> frozenset[str]:
     told = io.StringIO()
     with contextlib.suppress(SystemExit), contextlib.redirect_stdout(told):
         main(["--help"])
-    return frozenset(re.findall(r"^    ([a-z_]+)", told.getvalue(), re.MULTILINE))
+    return frozenset(re.findall(r"^  ([a-z-]+)   ", told.getvalue(), re.MULTILINE))
 
 
 @lru_cache(maxsize=1)
@@ -167,7 +167,7 @@ def named(path: str) -> t.Iterator[tuple[str, str]]:
 def test_commands_and_names_exist(path: str) -> None:
     """As far as they are ours: `qingagent`, units, modules, roles, playbooks, words of `make`, files of the clone."""
     known = {
-        r"(?:^|[/ ])qingagent ([a-z_]+)": commands(),
+        r"(?:^|[/ ])qingagent ([a-z][a-z-]*)": commands(),
         r"\bqingcloud\.cni\.([a-z_]+)\b": content(),
         r"\bqingagent[a-z-]*\.(?:service|socket)\b": {one.name for one in (CLONE / "files/units").iterdir()},
         r"^make ([a-z-]+)": set(re.findall(r"^([a-z-]+):", (CLONE / "Makefile").read_text(), re.MULTILINE)),

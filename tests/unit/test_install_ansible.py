@@ -42,7 +42,7 @@ def machine(tmp_path: Path) -> Machine:
 def test_the_life_of_an_installation(machine: Machine) -> None:
     foreseen = machine("--check", "--diff")
     assert foreseen["changed"] and not (machine.top / "lib").exists()
-    assert "+file hostnic/agent/cli.py" in machine.shown
+    assert "+file hostnic/commands/cli.py" in machine.shown
 
     done = machine("-vvv")
     assert done["digest"] == foreseen["digest"] == done["current"]

@@ -77,7 +77,7 @@ def test_qingcni_goes_back_to_its_source(version: Path, damage: str) -> None:
 
 @pytest.fixture
 def agent(version: Path) -> Path:
-    package = version / "hostnic/agent"
+    package = version / "hostnic/commands"
     package.mkdir(parents=True)
     (version / "hostnic/__init__.py").touch()
     (package / "__init__.py").touch()
@@ -95,7 +95,7 @@ def test_qingagent_finds_package_and_dependencies_of_its_version(version: Path, 
     os.environ.pop("PYTHONPATH", None)
     done = subprocess.run([agent, "start", "--x"], input="", capture_output=True, text=True, check=False, timeout=30)
     assert (done.returncode, done.stderr) == (7, "")
-    assert done.stdout == f"deps {version}/hostnic/agent/cli.py ['start', '--x']\n"
+    assert done.stdout == f"deps {version}/hostnic/commands/cli.py ['start', '--x']\n"
 
 
 def test_qingagent_shows_that_its_version_is_in_use(version: Path, agent: Path) -> None:

@@ -18,7 +18,7 @@ from plugins.module_utils._ansible.payload import Version
 UTILS = Path("plugins/module_utils").resolve()
 MODULES = Path("plugins/modules").resolve()
 LOCK = f"future==1.0.0 --hash=sha256:{'a' * 64}\n"
-PACKAGE = {"__init__.py": b"", "agent/cli.py": b"x = 1\n"}
+PACKAGE = {"__init__.py": b"", "commands/cli.py": b"x = 1\n"}
 FILES = {"qingcni.py": "y = 1\n", "units/qingagent.service": "[Unit]\n"}
 ROOT = Path("/usr/lib/hostnic")
 
@@ -68,7 +68,7 @@ def test_the_node_is_not_sent_what_belongs_to_the_control_host() -> None:
 
 @pytest.mark.parametrize("module", ["hostnic_preflight", "hostnic_runtime_info"])
 def test_checks_do_not_carry_the_agent(module: str) -> None:
-    assert UTILS / "hostnic/agent/cli.py" not in carried_by(module)
+    assert UTILS / "hostnic/commands/cli.py" not in carried_by(module)
 
 
 def test_the_package_is_read_as_it_lies() -> None:
@@ -87,7 +87,7 @@ def test_the_digest_does_not_depend_on_who_builds() -> None:
 @pytest.mark.parametrize(
     "changes",
     [
-        {"package": {**PACKAGE, "agent/cli.py": b"x = 2\n"}},
+        {"package": {**PACKAGE, "commands/cli.py": b"x = 2\n"}},
         {"package": {**PACKAGE, "agent/new.py": b""}},
         {"files": {**FILES, "qingcni.py": "y = 2\n"}},
         {"files": {**FILES, "units/qingagent.socket": ""}},
@@ -117,7 +117,7 @@ def test_a_launchers_text_counts(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_dependencies_follow_lock_python_and_machine_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     before = build()
-    assert build(package={"agent/cli.py": b""}, collection_version="2").deps == before.deps
+    assert build(package={"commands/cli.py": b""}, collection_version="2").deps == before.deps
     assert build(lock_text=LOCK.replace("a" * 64, "b" * 64)).deps != before.deps
     monkeypatch.setattr(platform, "machine", lambda: "riscv64")
     assert build().deps != before.deps

@@ -41,7 +41,7 @@ class Node:
 
     def version(self, name: str, units: t.Sequence[str] = ("qingagent.service",)) -> payload.Version:
         files = {"qingcni.py": f"NAME = {name!r}\n", **{f"units/{unit}": f"# {name}\n" for unit in units}}
-        return payload.build(self.places.root, {"agent/cli.py": b""}, files, self.lock, "1.0.0")
+        return payload.build(self.places.root, {"commands/cli.py": b""}, files, self.lock, "1.0.0")
 
     def install(self, name: str, check: bool = False, activate: bool = True, **more: t.Any) -> dict[str, t.Any]:
         version = self.version(name, **more)

@@ -27,7 +27,7 @@ def tree(tmp_path: Path) -> Tree:
 
 
 def make(tree: Tree, name: str, lock: str = LOCK) -> Version:
-    package = {"__init__.py": b"", "agent/cli.py": f"NAME = {name!r}\n".encode()}
+    package = {"__init__.py": b"", "commands/cli.py": f"NAME = {name!r}\n".encode()}
     files = {"qingcni.py": f"NAME = {name!r}\n", "units/qingagent.service": f"[Unit]\nDescription={name}\n"}
     return payload.build(tree.root, package, files, lock, "1.0.0")
 
@@ -57,7 +57,7 @@ def test_a_version_lies_whole_compiled_and_readable_by_all(tree: Tree) -> None:
     directories = [path for path in tree.root.rglob("*") if path.is_dir() and not path.is_symlink()]
     assert {path.stat().st_mode & 0o777 for path in [tree.root, *directories]} == {0o755}
     assert list(tree.root.glob(".new-*")) == []
-    source = version.directory / "hostnic/agent/cli.py"
+    source = version.directory / "hostnic/commands/cli.py"
     compiled = Path(importlib.util.cache_from_source(str(source)))
     # the flag says: never look at the source (PEP 552)
     assert compiled.read_bytes()[4:8] == (version.directory / "qingcni.pyc").read_bytes()[4:8] == b"\1\0\0\0"
@@ -67,7 +67,7 @@ def test_a_version_lies_whole_compiled_and_readable_by_all(tree: Tree) -> None:
 def test_what_was_changed_is_noticed_and_put_right_in_place(tree: Tree) -> None:
     [version] = lay(tree, "one")
     inode = version.directory.stat().st_ino
-    for damage in ("hostnic/agent/cli.py", "bin/qingcni", "units/qingagent.service", "qingcni.pyc", "manifest.json"):
+    for damage in ("hostnic/commands/cli.py", "bin/qingcni", "units/qingagent.service", "qingcni.pyc", "manifest.json"):
         (version.directory / damage).unlink()
         assert not tree.lies_here(version), damage
         with tree.locked():
@@ -94,7 +94,7 @@ def test_leftovers_of_a_killed_run_go_with_the_next(tree: Tree) -> None:
 
 
 def test_a_package_that_does_not_compile_is_refused(tree: Tree) -> None:
-    version = payload.build(tree.root, {"agent/cli.py": b"def"}, {"qingcni.py": ""}, LOCK, "1")
+    version = payload.build(tree.root, {"commands/cli.py": b"def"}, {"qingcni.py": ""}, LOCK, "1")
     with pytest.raises(HostnicError, match="does not compile"), tree.locked():
         tree.lay_version(version)
     assert tree.versions() == []

@@ -14,12 +14,13 @@ from pathlib import Path
 import pytest
 
 from hostnic import operate, wire
-from hostnic.agent import cli, questions
+from hostnic.agent import questions
 from hostnic.agent.server import Server
 from hostnic.agent.unix import UnixDoor, listen_at
 from hostnic.cni import spec
 from hostnic.cni.netconf import NetConf
 from hostnic.cni.verbs import Verbs
+from hostnic.commands import cli
 from hostnic.config import Settings
 from hostnic.errors import Busy, HostnicError, InvalidConfig, NotFound
 from hostnic.model import GATEWAY, POOL, LeaseKey, Nic, Waiter
@@ -361,7 +362,7 @@ def socket(node: Node, tmp_path: Path) -> t.Iterator[str]:
 
 def test_the_command_orders_too(node: Node, socket: str, capsys: pytest.CaptureFixture[str]) -> None:
     for words in (["warm", "6"], ["trim"], ["drain"], ["resume"], ["look"]):
-        assert cli.main([words[0], "--socket", socket, *words[1:]]) == 0
+        assert cli.main([words[0], "--output", "json", "--socket", socket, *words[1:]]) == 0
         assert json.loads(capsys.readouterr().out)
     node.run(30)
     assert len(ready(node)) == 3

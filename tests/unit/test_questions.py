@@ -13,9 +13,10 @@ from pathlib import Path
 import pytest
 
 from hostnic import wire
-from hostnic.agent import cli, questions
+from hostnic.agent import questions
 from hostnic.agent.server import Server
 from hostnic.agent.unix import UnixDoor, listen_at
+from hostnic.commands import cli
 from hostnic.errors import HostnicError
 from hostnic.states import State
 from hostnic.store.migrations import SCHEMA
@@ -51,7 +52,7 @@ def asked(tmp_path: Path) -> t.Iterator[Asked]:
 
 def test_a_kept_address_is_released_and_its_nic_rests(asked: Asked, capsys: pytest.CaptureFixture[str]) -> None:
     asked.keep()
-    assert cli.main(["release", "--socket", asked.socket, "172.16.1.9"]) == 0
+    assert cli.main(["release", "--output", "json", "--socket", asked.socket, "172.16.1.9"]) == 0
     assert json.loads(capsys.readouterr().out) == {"released": "172.16.1.9"}
     (nic,) = asked.node.engine.table.nics(State.QUARANTINE)
     assert (nic.private_ip, nic.workload) == ("172.16.1.9", "")
@@ -78,7 +79,7 @@ def test_a_release_of_what_is_no_address_releases_nothing(asked: Asked, params: 
 
 @pytest.mark.parametrize("question", ["ping", "pool", "leases", "explain"])
 def test_every_question_is_answered_with_json(asked: Asked, question: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main([question, "--socket", asked.socket]) == 0
+    assert cli.main([question, "--output", "json", "--socket", asked.socket]) == 0
     assert json.loads(capsys.readouterr().out) is not None
 
 

@@ -15,8 +15,8 @@ from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
 from plugins.module_utils._ansible import preflight
 from plugins.module_utils.hostnic import config, probed
-from plugins.module_utils.hostnic.agent import cli
 from plugins.module_utils.hostnic.cni import keys, netconf, wishes
+from plugins.module_utils.hostnic.commands import start
 from plugins.module_utils.hostnic.config import Settings
 from plugins.module_utils.hostnic.configuration import settings, values
 from tests.support.ansible import CLONE, attempt
@@ -221,8 +221,8 @@ def test_the_agent_reads_the_measurement_that_the_role_writes(
         for task in load("roles/qingagent/tasks/configure.yml")
         if "_qingagent_measured" in json.dumps(task)
     ]
-    assert files[-1]["path"] == str(cli.CONFIGURATION / "probe.json")
-    assert 'probed.read(CONFIGURATION / "probe.json")' in Path(cli.__file__).read_text()
+    assert files[-1]["path"] == str(Path(config.DIRECTORY) / "probe.json")
+    assert 'probed.read(Path(config.DIRECTORY) / "probe.json")' in Path(start.__file__).read_text()
 
 
 def test_the_access_file_is_quoted(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ VERSION = "{version}"
 held = os.open(VERSION, os.O_RDONLY | os.O_DIRECTORY)
 fcntl.flock(held, fcntl.LOCK_SH)
 sys.path[:0] = [VERSION, os.path.realpath(VERSION + "/deps")]
-from hostnic.agent.cli import main
+from hostnic.commands.cli import main
 
 sys.exit(main())
 """

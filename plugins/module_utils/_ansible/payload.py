@@ -18,11 +18,11 @@ if t.TYPE_CHECKING:
     # The packing list: AnsiballZ ships what is imported, wherever the import stands. Never run here, so that a node
     # without the third-party packages, or with too old a Python, gets far enough to be told.
     from ..hostnic import nicwork, strays  # noqa: F401
-    from ..hostnic.agent import cli  # noqa: F401
+    from ..hostnic.commands import cli  # noqa: F401
     from ..hostnic.store import memory  # noqa: F401
 
 PACKAGE: t.Final = "hostnic"
-ENTRY: t.Final = "agent/cli.py"
+ENTRY: t.Final = "commands/cli.py"
 CNI_BODY: t.Final = "qingcni.py"
 # Raise it when the same content is to be laid out in another way.
 _LAYOUT: t.Final = 1

@@ -88,7 +88,8 @@ def keep_address(cell: Cell) -> None:
         11, f"held by conf/{one}", f"qingagent release {address}", env=named(other), config=runtime(ips=[address])
     )
     _kept(cell, address, one, {"keepAddress": "1h"})
-    assert json.loads(cell.bench.sh("qingagent", "release", address)) == {"released": address}
+    told = cell.bench.sh("qingagent", "release", address, "--output", "json")
+    assert json.loads(told) == {"released": address}
     _asked(cell, address, env=named(other), config={"keepAddress": "0", **runtime(ips=[address])})
 
 

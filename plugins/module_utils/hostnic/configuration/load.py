@@ -17,6 +17,7 @@ from .settings import Settings
 
 log = logging.getLogger("hostnic.config")
 
+DIRECTORY: t.Final = "/etc/qingagent"  # in which the service runs
 INSTANCE_ID_PATH: t.Final = "/etc/qingcloud/instance-id"
 ENVIRONMENT: t.Final = "QINGAGENT_"
 DEFAULT: t.Final = "default"
