@@ -22,6 +22,7 @@ RANKS = {
     "errors": 0,
     "wire": 1,
     "states": 1,
+    "telemetry": 1,
     "configuration": 1,
     "config": 2,
     "model": 2,
@@ -61,7 +62,12 @@ RANKS = {
 # What they implement lies in `ports`: they know nothing above it, and only the agent knows them.
 ADAPTERS = ("cloud", "net", "store")
 # Third-party package ► where in the package it may be imported.
-THIRD_PARTY = {"yaml": ("configuration", "cloud"), "qingcloud": ("cloud",), "pyroute2": ("net",)}
+THIRD_PARTY = {
+    "yaml": ("configuration", "cloud"),
+    "qingcloud": ("cloud",),
+    "pyroute2": ("net",),
+    "prometheus_client": ("agent",),
+}
 # Where `ansible-test sanity` looks.
 SHIPPED = ("plugins", "files", "tests/emulator", "tests/support", "tests/unit")
 QINGCNI_MODULES = {"_json", "_socket", "posix", "select", "sys", "time"}

@@ -16,6 +16,7 @@ from .sizing import NO_WRITES
 from .standin import stand_in_lease
 from .states import State
 from .table import Move
+from .telemetry import LOST_NIC
 
 log = logging.getLogger("hostnic.adopt")
 
@@ -117,6 +118,7 @@ class Adopter:
         self._read_vxnets([cloud.vxnet_id])
         nic = self._nic(cloud, State.IN_USE, note="found in a pod")
         self._parts.table.apply([Move(nic, State.IN_USE)], put=[lease])
+        self._parts.listener.leaked(LOST_NIC)
 
     def _enter(
         self, cloud: CloudNic, state: State, note: str, intent: t.Optional[Intent] = None, prewarmed: bool = False
@@ -126,6 +128,8 @@ class Adopter:
         put = [replace(intent, count=left)] if intent and left else []
         drop = [intent] if intent and not left else []
         self._parts.table.apply([Move(nic, state)], put=put, drop=drop)
+        if intent is None:
+            self._parts.listener.leaked(LOST_NIC)
 
     def _nic(self, cloud: CloudNic, state: State, **fields: t.Any) -> Nic:
         now = self._parts.clock()

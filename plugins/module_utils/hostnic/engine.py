@@ -16,6 +16,7 @@ from .probed import Probed
 from .reconcile import Reconciler
 from .survey import Survey
 from .table import Table
+from .telemetry import SILENCE, Telemetry
 
 
 class Engine:
@@ -34,6 +35,7 @@ class Engine:
         dice: t.Callable[[], float] = random.random,
         level: t.Optional[t.Callable[[], str]] = None,
         probed: t.Optional[Probed] = None,
+        listener: Telemetry = SILENCE,
     ) -> None:
         """`level`: see `Parts`; the settings' own where nothing else tells. `probed`: what is known of the cloud."""
         probed = probed or Probed()
@@ -43,10 +45,10 @@ class Engine:
         self.table.open(boot_id, instance_id)
         self.orders = Orders(self.table, clock, self.wake.set)
         self.pool = Pool(settings, self.table, links, clock, self.wake.set, probed.lead_time)
-        self.survey = Survey(self.table, links, self.pool, clock)
+        self.survey = Survey(self.table, links, self.pool, clock, listener)
         parts = Parts(
             settings, instance_id, cloud, links, guard, self.table, self.orders, self.pool, self.survey, clock, dice,
-            level or (lambda: settings.degradation), probed,
+            level or (lambda: settings.degradation), probed, listener,
         )  # fmt: skip
         self.reconciler = Reconciler(parts)
         parts.protect()

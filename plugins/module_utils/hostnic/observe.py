@@ -35,7 +35,7 @@ class Observer:
         self._jobs = jobs
         self._table = parts.table
         self._adopter = Adopter(parts, self.read_vxnets)
-        self._looked_at = float("-inf")
+        self.looked_at = float("-inf")  # the end of the last look that succeeded
         self._around_at = float("-inf")  # when all of this instance's and all of our name are to be read
         self._arounds = 0
         self._arrived: frozenset[str] = frozenset()  # links of NICs being attached that the last look knew of
@@ -75,9 +75,9 @@ class Observer:
         moments = [self._around_at]
         if arrived - self._arrived:
             at_once = len(arrived) == len(attaching) or self._parts.pool.waiting()
-            moments.append(self._looked_at + (0.0 if at_once else GATHER))
+            moments.append(self.looked_at + (0.0 if at_once else GATHER))
         if busy:
-            moments.append(self._looked_at + self._poll)
+            moments.append(self.looked_at + self._poll)
         return max(0.0, min(moments) - self._parts.clock())
 
     @property
@@ -245,14 +245,14 @@ class Observer:
         """Where nothing has changed since the last look, the next one comes later."""
         pause = self._parts.settings.reconcile_interval
         table = (self._table.nics(), self._table.leases(), self._table.intents())
-        self._looked_at = self._parts.clock()
+        self.looked_at = self._parts.clock()
         slower = min(1.5 * self._poll, max(POLL, pause))
         self._poll = slower if table == self._before or self._poll < POLL else POLL
         self._before = table
         if around:
             quiet = table == self._before_around
             self._interval = min(2 * self._interval, max(QUIET_LIMIT, pause)) if quiet else pause
-            self._around_at = min(self._looked_at + self._interval, self._adopter.ripe_at)
+            self._around_at = min(self.looked_at + self._interval, self._adopter.ripe_at)
             self._before_around = table
 
 

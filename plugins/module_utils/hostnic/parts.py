@@ -14,6 +14,7 @@ from .ports import Clock, Cloud, Guard, Links
 from .probed import Probed
 from .survey import Survey
 from .table import Table
+from .telemetry import SILENCE, Telemetry
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,7 @@ class Parts:
     dice: t.Callable[[], float]
     level: t.Callable[[], str]
     probed: Probed = Probed()
+    listener: Telemetry = SILENCE
 
     @property
     def names(self) -> dict[str, str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import ipaddress
 import logging
+import math
 import typing as t
 from dataclasses import replace
 from functools import partial
@@ -69,6 +70,7 @@ class Reconciler:
             "look_wanted": self._parts.orders.look_wanted,
             "strangers": self._observer.strangers,
             "proven": self._observer.foreign is not None,
+            "looked_ago": self._looked_ago(),
             "cloud": self._parts.cloud.state(),
         }
 
@@ -95,6 +97,11 @@ class Reconciler:
         return len(snapshot.free(vxnet_id)) + sum(coming)
 
     # -- inside --------------------------------------------------------------------------------------------------------
+
+    def _looked_ago(self) -> t.Optional[float]:
+        """Seconds since the cloud was last looked at in full; None before the first time."""
+        age = self._parts.clock() - self._observer.looked_at
+        return round(age, 3) if math.isfinite(age) else None
 
     def _step(self) -> float:
         links = self._parts.survey.run()

@@ -15,6 +15,7 @@ from .ports import Clock, Links
 from .standin import stand_in_lease
 from .states import State
 from .table import Move, Table
+from .telemetry import LOST_LEASE, LOST_LINK, SILENCE, Telemetry
 
 log = logging.getLogger("hostnic.survey")
 
@@ -39,11 +40,12 @@ class Survey:
     Never asks the cloud, so that a NIC whose pod died is parked within milliseconds whatever the API does.
     """
 
-    def __init__(self, table: Table, links: Links, pool: Pool, clock: Clock) -> None:
+    def __init__(self, table: Table, links: Links, pool: Pool, clock: Clock, listener: Telemetry = SILENCE) -> None:
         self._table = table
         self._links = links
         self._pool = pool
         self._clock = clock
+        self._listener = listener
         self._one_at_a_time = threading.Lock()
         self._cleaning = threading.Lock()
         self._missing: set[str] = set()
@@ -178,6 +180,7 @@ class Survey:
             if lease and lease.since < looked_at and self._table.nic(nic.nic_id) == nic:
                 log.warning("%s: the lease of %s ends: %s", nic.nic_id, lease.attachment, why)
                 self._pool.release(lease.attachment, returned)
+                self._listener.leaked(LOST_LEASE)
 
     def _find_missing(self, links: t.Mapping[str, Link]) -> None:
         """A NIC whose link is nowhere twice in a row is broken; once may be a move in between two listings."""
@@ -187,4 +190,5 @@ class Survey:
                 nic = self._table.nic(nic_id)
                 if nic and nic.state in _NEEDS_LINK:
                     self._table.apply([Move(nic, State.BROKEN, {"note": "its link is gone"})])
+                    self._listener.leaked(LOST_LINK)
         self._missing = missing

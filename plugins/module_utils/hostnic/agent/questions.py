@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import typing as t
+from functools import partial
 
 from .. import operate
 from ..engine import Engine
@@ -13,15 +14,34 @@ from ..wire import Answer, Request
 from . import about
 from .door import Handler
 
+# What manageaddr shows below /v1/ ► the op, of those that change nothing.
+SHOWN: t.Final[t.Mapping[str, str]] = {
+    "nics": "pool",
+    "leases": "leases",
+    "plan": "explain",
+    "status": "status",
+    "version": "version",
+    "settings": "settings",
+}
+
 
 def handlers(engine: Engine) -> dict[str, Handler]:
     """What answers each op but `cni`; every answer is a JSON document."""
-    answers: dict[str, t.Callable[[Params], t.Any]] = {
+    return {op: _handler(answer) for op, answer in _answers(engine).items()}
+
+
+def shown(engine: Engine) -> dict[str, t.Callable[[], t.Any]]:
+    """What `manage` shows: the same answers as the socket gives."""
+    answers = _answers(engine)
+    return {name: partial(answers[op], {}) for name, op in SHOWN.items() if op in answers}
+
+
+def _answers(engine: Engine) -> dict[str, t.Callable[[Params], t.Any]]:
+    return {
         "ping": lambda __: {"answers": True},
         **operate.answers(engine),
         "version": lambda __: about.package(),
     }
-    return {op: _handler(answer) for op, answer in answers.items()}
 
 
 def _handler(answer: t.Callable[[Params], t.Any]) -> Handler:

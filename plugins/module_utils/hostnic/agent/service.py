@@ -21,8 +21,9 @@ from ..net.links import KernelLinks
 from ..net.monitor import LinkMonitor
 from ..probed import Probed
 from ..store.sqlite import FILE, SqliteStore
-from . import loops, questions, systemd
+from . import loops, manage, questions, systemd
 from .degradation import Degradation
+from .metrics import Metrics
 from .network import HostNetwork
 from .server import Server
 from .spool import Spool
@@ -64,22 +65,25 @@ def run(
     told = systemd.take(environ)
     boot_id = systemd.boot_id()
     links = KernelLinks(PARKING)
+    metrics = Metrics()
     engine = Engine(
         settings=settings,
         instance_id=instance_id,
         boot_id=boot_id,
-        cloud=connect(settings, origins=origins),
+        cloud=connect(settings, origins=origins, observe=metrics.requested),
         links=links,
         guard=ManagerGuard(),
         store=SqliteStore(settings.statedir),
         clock=wire.boottime,
         level=Degradation(settings),
         probed=probed,
+        listener=metrics,
     )
+    metrics.follow(engine, lambda: settings, instance_id)
     network = HostNetwork(settings, engine.table, engine.pool)
     network.apply()
     verbs = Verbs(engine.pool, links, wire.boottime, Host(settings.vxnet, settings.policy, settings.iface))
-    plugin = Plugin(verbs, settings.bindaddr, wire.boottime)
+    plugin = Plugin(verbs, settings.bindaddr, wire.boottime, listener=metrics)
     spool = Spool(Path(settings.statedir) / "spool", plugin.handle, boot_id)
     spool.drain()
 
@@ -93,18 +97,27 @@ def run(
         threading.Thread(target=spool.watch, args=(stop,), name="spool", daemon=True),
         threading.Thread(target=loops.keep_network, args=(network.apply, stop), name="network", daemon=True),
     ]
+    parts = {"server": server.alive, "links": monitor.alive, **{one.name: one.is_alive for one in threads}}
+
+    def ended() -> list[str]:
+        return [name for name, alive in parts.items() if not alive()]
+
+    pages = manage.pages(metrics.text, metrics.content_type, ended, engine.pool.unable, questions.shown(engine))
+    management = manage.Manage(settings.manageaddr, pages)
     monitor.start()
     for thread in threads:
         thread.start()
     server.start()
+    management.start()
     systemd.notify(told, "READY=1")
     log.info("serving pods of %s", instance_id)
 
     while not stop.wait(systemd.watchdog_interval(told, os.getpid()) or TICK):
-        if server.alive() and monitor.alive() and all(thread.is_alive() for thread in threads):
+        if not ended():
             systemd.notify(told, "WATCHDOG=1")
 
     systemd.notify(told, "STOPPING=1")
+    management.stop()
     server.stop(GRACE)
     monitor.stop()
     engine.wake.set()

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import logging
 
+from .. import telemetry
 from ..errors import HostnicError
 from ..model import LeaseKey, Nic, Placed, PodLink
 from .netns import Netns
@@ -27,15 +28,18 @@ class Attempt:
 
     def move(self, pod: PodLink) -> Placed:
         self._touched = True
+        telemetry.phase(telemetry.MOVE)
         placed = self._links.to_pod(self._nic.nic_id, self._netns.descriptor, pod)
         self._ifindex = placed.ifindex
         return placed
 
     def commit(self) -> None:
+        telemetry.phase(telemetry.COMMIT)
         self._pool.commit(self._key, self._netns.inode, self._ifindex)
 
     def undo(self) -> None:
         """Never raises: what cannot be undone keeps its reservation for the DEL that follows a failed ADD."""
+        telemetry.phase(telemetry.UNDO)
         try:
             back = True
             if self._touched:

@@ -8,8 +8,10 @@ import json
 import logging
 import typing as t
 
+from .. import telemetry
 from ..errors import HostnicError
 from ..ports import Clock
+from ..telemetry import SILENCE, Telemetry
 from ..wire import Answer, Request
 from . import keys, loglevel, netconf, netns, skel, spec
 from .locks import HungUp, go_on
@@ -21,16 +23,25 @@ from .verbs import Verbs, Wait
 
 log = logging.getLogger("hostnic.cni")
 
+# s; what was asked for longer ago has not waited all the time: a DEL from the spool
+_LONGEST_QUEUE: t.Final = 120.0
+
 
 class Plugin:
     """Carries out CNI calls; `bindaddr` is what a configuration's args.BindAddr must name."""
 
     def __init__(
-        self, verbs: Verbs, bindaddr: str, clock: Clock, host: t.Callable[[], netns.Identity] = netns.own
+        self,
+        verbs: Verbs,
+        bindaddr: str,
+        clock: Clock,
+        host: t.Callable[[], netns.Identity] = netns.own,
+        listener: Telemetry = SILENCE,
     ) -> None:
         self._bindaddr = bindaddr
         self._clock = clock
         self._host = host()
+        self._listener = listener
         self._actions = verbs
         self._verbs: dict[str, t.Callable[[Invocation, Request, t.Optional[int], Wait], str]] = {
             "ADD": self._add,
@@ -43,27 +54,39 @@ class Plugin:
     def handle(self, request: Request, descriptor: t.Optional[int], cancelled: Cancelled) -> Answer:
         """Never raises. `descriptor`: the pod's netns, borrowed for the time of the call."""
         started = self._clock()
+        if not self._listener.wants_calls:
+            return self._handled(request, descriptor, cancelled, started)[0]
+        asked = request.asked_at if 0.0 <= started - request.asked_at <= _LONGEST_QUEUE else started
+        with telemetry.timed(self._clock, asked) as phases:
+            answer, outcome = self._handled(request, descriptor, cancelled, started)
+        self._listener.called(request.verb, outcome, sum(phases.values()), phases)
+        return answer
+
+    def _handled(
+        self, request: Request, descriptor: t.Optional[int], cancelled: Cancelled, started: float
+    ) -> tuple[Answer, str]:
+        """And "ok", or the kind of what went wrong."""
         who = _who(request)
         with contextlib.ExitStack() as told:
             try:
                 if request.verb == skel.VERSION:
-                    return Answer(request.request_id, 0, _version(request.stdin))
+                    return Answer(request.request_id, 0, _version(request.stdin)), "ok"
                 call = skel.validate(request.env, request.stdin)
                 go_on(request.deadline, self._clock, cancelled, "the request waited for its turn")
                 told.enter_context(loglevel.during(_log_level(call)))
                 stdout = self._verbs[call.verb](call, request, descriptor, Wait(request.deadline, cancelled))
             except HungUp as error:
                 log.info("%s: %s", who, error)
-                return refusal(request.request_id, error, _spoken(request.stdin))
+                return refusal(request.request_id, error, _spoken(request.stdin)), error.kind
             except HostnicError as error:
                 answer = refusal(request.request_id, error, _spoken(request.stdin))
                 log.warning("%s failed with code %d (%s): %s", who, spec.code_of(error), error.kind, error)
-                return answer
+                return answer, error.kind
             except Exception as error:
                 log.exception("%s: a defect", who)
-                return refusal(request.request_id, defect(error), _spoken(request.stdin))
+                return refusal(request.request_id, defect(error), _spoken(request.stdin)), "defect"
             log.info("%s done in %.0f ms", who, (self._clock() - started) * 1000)
-            return Answer(request.request_id, 0, stdout)
+            return Answer(request.request_id, 0, stdout), "ok"
 
     def _add(self, call: Invocation, request: Request, descriptor: t.Optional[int], wait: Wait) -> str:
         strange = keys.unknown(call.config)

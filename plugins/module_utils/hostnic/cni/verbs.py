@@ -10,7 +10,7 @@ import typing as t
 from collections import defaultdict
 from dataclasses import dataclass
 
-from .. import policy
+from .. import policy, telemetry
 from ..errors import HostnicError, InvalidConfig
 from ..model import POOL, Fixed, KnownVxnet, Lease, LeaseKey, Nic, Placed, PodLink, Route
 from ..ports import Clock
@@ -82,13 +82,16 @@ class Verbs:
                 return self._again(call, conf, nic, netns, wait)
             fixed = self._fixed(call, conf)
             vxnets = self._vxnets(call.network, conf)
+            telemetry.phase(telemetry.RESERVE)
             nic, __ = self._pool.acquire(call.key, call.args, wait.deadline, wait.cancelled, vxnets, fixed)
             attempt = Attempt(self._pool, self._links, call.key, nic, netns)
             try:
                 if conf.wishes.mac not in ("", nic.nic_id):
                     raise _no_such_mac(conf.wishes.mac)
+                telemetry.phase(telemetry.GATEWAY)
                 vxnet, pod_routes = self._layout(nic, conf, wait)
                 self._pool.masquerade(call.network, nic.vxnet_id, conf.ip_masq)
+                telemetry.phase(telemetry.TURN)
                 with self._moves.hold(wait.deadline, wait.cancelled):
                     go_on(wait.deadline, self._clock, wait.cancelled, "a NIC was reserved")
                     pod = PodLink(call.ifname, _address(nic, vxnet), pod_routes, conf.mtu)
@@ -165,12 +168,14 @@ class Verbs:
             elif asked_at and lease.since > asked_at and not forgotten:
                 log.warning("%s: a %s from before the present lease is ignored", key, "GC" if everywhere else "DEL")
             else:
+                telemetry.phase(telemetry.FETCH)
                 if everywhere:
                     returned = self._links.retrieve(lease.nic_id, lease.netns_inode, lease.ifindex)
                 else:
                     returned = self._fetch(lease, netns)
                 if not returned:
                     log.warning("%s: the link of %s was found nowhere", key, lease.nic_id)
+                telemetry.phase(telemetry.COMMIT)
                 self._pool.release(key, returned)
 
     # -- inside; the attachment's lock is held ------------------------------------------------------------------------

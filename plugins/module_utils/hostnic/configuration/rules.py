@@ -8,6 +8,7 @@ import typing as t
 
 from ..errors import InvalidConfig
 from .settings import DEGRADATIONS, LOG_LEVELS, PLACEHOLDER_VXNET, POLICIES, Settings
+from .values import is_loopback
 
 _VXNET = re.compile(r"vxnet-[a-z0-9]+")
 _ZONE = re.compile(r"[a-z0-9][a-z0-9-]*")
@@ -65,6 +66,9 @@ def _places(settings: Settings) -> Problems:
         found = _ADDRESS.fullmatch(address)
         if not found or int(found.group(1)) > 65535:
             yield key, f"{key} {address!r} must be an address and a port, such as 127.0.0.1:31080"
+    if not is_loopback(settings.manageaddr.rpartition(":")[0].strip("[]")):
+        said = f"manageaddr {settings.manageaddr!r} would tell others of this node's pods"
+        yield "manageaddr", f"{said}: use 127.0.0.1, and have Prometheus scrape from this host (docs/metrics.md)"
     if settings.bindaddr == settings.manageaddr and not settings.bindaddr.endswith(":0"):
         yield "manageaddr", f"manageaddr and bindaddr are both {settings.bindaddr}: give each its own port"
     for key, path in (

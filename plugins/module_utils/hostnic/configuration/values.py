@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import math
 import re
 import typing as t
@@ -30,6 +31,14 @@ def duration(text: str) -> t.Optional[float]:
     else:
         return None
     return found if math.isfinite(found) else None
+
+
+def is_loopback(host: str) -> bool:
+    """Whether this names the host itself and nothing that others reach: an address of the loopback, or localhost."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def _string(value: t.Any, name: str) -> str:

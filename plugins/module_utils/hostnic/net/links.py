@@ -15,6 +15,7 @@ import typing as t
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+from .. import telemetry
 from ..errors import HostnicError, LinkFailed
 from ..model import Link, Placed, PodLink, PodPlace, PodState
 from . import forget, gateway, host_findings, netns, pci, requests, sysctl
@@ -95,6 +96,7 @@ class KernelLinks:
             pci_id = self._parking.pci_id(device)
             try:
                 self._send_out(move, pod.ifname)
+                telemetry.phase(telemetry.CONFIGURE)
                 arrived = self._configure(inside, mac, pod, device.index, settings)
                 return Placed(arrived.index, arrived.mtu, pci_id)
             except Exception as error:
