@@ -14,6 +14,7 @@ from pathlib import Path
 import yaml
 
 from hostnic.agent.loops import follow_links
+from hostnic.agent.metrics import Metrics
 from hostnic.cloud.build import connect
 from hostnic.cloud.limiter import RateLimiter
 from hostnic.cloud.qingcloud import QingCloud
@@ -26,6 +27,7 @@ from hostnic.probed import Probed
 from hostnic.reconcile import COALESCE
 from hostnic.states import State
 from hostnic.store.memory import MemoryStore
+from hostnic.telemetry import SILENCE
 from tests.emulator import Emulator, ManualClock
 from tests.emulator import Settings as CloudSettings
 from tests.emulator import jobs as cloud_jobs
@@ -65,9 +67,11 @@ class Node:
         cloud: t.Optional[CloudSettings] = None,
         store: t.Optional[Store] = None,
         probed: t.Optional[Probed] = None,
+        metrics: t.Optional[Metrics] = None,
         **settings: t.Any,
     ) -> None:
         self._probed = probed
+        self.metrics = metrics
         self.clock = self._new_clock()
         self.kernel = MemoryKernel("node1")
         self.guard = SilentGuard()
@@ -116,6 +120,7 @@ class Node:
             self.clock.now,
             dice=self._dice,
             probed=self._probed,
+            listener=self.metrics or SILENCE,
         )
         self.pool = self.engine.pool
         follow = follow_links(self.engine)
@@ -127,7 +132,8 @@ class Node:
     def _connect(self) -> QingCloud:
         """Calls take no time, and as many as it likes."""
         unlimited = RateLimiter(1e6, 1_000_000, self.clock.now, lambda seconds: None)
-        return connect(self.settings, limiter=unlimited, sleep=lambda seconds: None)
+        observe = self.metrics.requested if self.metrics else None
+        return connect(self.settings, limiter=unlimited, sleep=lambda seconds: None, observe=observe)
 
     def _dice(self) -> float:
         return 0.5
