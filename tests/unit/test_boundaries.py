@@ -20,6 +20,8 @@ RIM = "plugins/module_utils/_ansible"
 RANKS = {
     "__init__": 0,
     "errors": 0,
+    "context": 0,
+    "redact": 0,
     "wire": 1,
     "states": 1,
     "telemetry": 1,

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from .. import redact
 from ..errors import InvalidConfig
 
 try:
@@ -48,8 +49,14 @@ class Key:
     token: str = field(default="", repr=False)
     expires: t.Optional[float] = None
 
+    def __post_init__(self) -> None:
+        """Whatever is said from now on is said without them."""
+        redact.learn(self.access_key_id, redact.key_id(self.access_key_id))
+        redact.learn(self.secret)
+        redact.learn(self.token)
+
     def __repr__(self) -> str:
-        return f"Key({self.access_key_id[:4]}…)"
+        return f"Key({redact.key_id(self.access_key_id)})"
 
 
 @dataclass(frozen=True)
@@ -132,6 +139,7 @@ def _content(path: str) -> t.Optional[dict[str, t.Any]]:
         raise InvalidConfig(f"cannot read {path}: {why}", path=path) from error
     if yaml is None:
         raise InvalidConfig(f"{path} is YAML, and the Python package PyYAML is missing: install it", library="PyYAML")
+    redact.learn_from(text)  # before anything is said about a file that may be damaged
     try:
         content = yaml.safe_load(text)
     except yaml.YAMLError as error:

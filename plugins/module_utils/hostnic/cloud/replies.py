@@ -6,7 +6,7 @@ from __future__ import annotations
 import re
 import typing as t
 
-from .. import errors
+from .. import errors, redact
 
 TOO_OFTEN: t.Final = re.compile(r"access too frequently", re.I)
 _MISSING = re.compile(r"\bResourceNotFound\b")
@@ -93,6 +93,6 @@ def with_message(error: errors.HostnicError, message: str) -> errors.HostnicErro
 
 
 def printable(text: str) -> str:
-    """One line of readable text, not too long: answers come from outside and go to logs."""
-    line = " ".join("".join(char if char.isprintable() else " " for char in text).split())
+    """One line of readable text, not too long: answers come from outside, may echo what was sent, and go to logs."""
+    line = " ".join("".join(char if char.isprintable() else " " for char in redact.text(text)).split())
     return line if len(line) <= _LONGEST_MESSAGE else line[: _LONGEST_MESSAGE - 1] + "…"
