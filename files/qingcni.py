@@ -81,22 +81,31 @@ def _run(
     if verb == "VERSION":
         return _version()
     config = b""
+    request_id = posix.urandom(8).hex()
     try:
         config = _read_stdin()
-        return _carry(verb, env, config, address, spool, waits.get(verb, OTHER_WAIT), patience)
+        return _carry(verb, env, config, request_id, address, spool, waits.get(verb, OTHER_WAIT), patience)
     except Failure as failure:
         code, message, details = failure.args
         if verb == "STATUS" and isinstance(failure, Away):
             code = NOT_AVAILABLE
-        _print_error(code, message, details, config)
+        # what the agent's log has of it as well, where it came that far
+        named = f"request={request_id}"
+        _print_error(code, message, f"{details}; {named}" if details else named, config)
         return 1
 
 
 def _carry(
-    verb: str, env: "dict[str, str]", config: bytes, address: bytes, spool: bytes, wait: float, patience: float
+    verb: str,
+    env: "dict[str, str]",
+    config: bytes,
+    request_id: str,
+    address: bytes,
+    spool: bytes,
+    wait: float,
+    patience: float,
 ) -> int:
     now = _now()
-    request_id = posix.urandom(8).hex()
     netns, problem = _open_netns(env.get("CNI_NETNS", ""))
     request = {
         "protocol": str(PROTOCOL),

@@ -47,12 +47,19 @@ class Engine:
         self.pool = Pool(settings, self.table, links, clock, self.wake.set, probed.lead_time)
         self.survey = Survey(self.table, links, self.pool, clock, listener)
         parts = Parts(
-            settings, instance_id, cloud, links, guard, self.table, self.orders, self.pool, self.survey, clock, dice,
-            level or (lambda: settings.degradation), probed, listener,
+            instance_id, cloud, links, guard, self.table, self.orders, self.pool, self.survey, clock, dice,
+            level or (lambda: self.pool.settings.degradation), probed, listener,
         )  # fmt: skip
         self.reconciler = Reconciler(parts)
         parts.protect()
         self.survey.run(starting=True)
+
+    def reload(self, settings: Settings) -> None:
+        """These count from now on; see `agent.reload` for those that may change."""
+        with self.table.changed:
+            self.pool.settings = settings
+            self.table.changed.notify_all()
+        self.wake.set()
 
     def close(self) -> None:
         """Nothing may be called afterwards."""

@@ -255,6 +255,16 @@ class Lease:
     def attachment(self) -> LeaseKey:
         return LeaseKey(self.network, self.container_id, self.ifname)
 
+    @property
+    def pod(self) -> str:
+        return pod_of(self.args)
+
+
+def pod_of(args: t.Mapping[str, str]) -> str:
+    """`namespace/name` as the runtime's CNI_ARGS have it, "" where they name no pod."""
+    name = args.get("K8S_POD_NAME", "")
+    return f"{args.get('K8S_POD_NAMESPACE', '')}/{name}" if name else ""
+
 
 @dataclass(frozen=True)
 class Intent:

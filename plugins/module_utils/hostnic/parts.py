@@ -21,7 +21,6 @@ from .telemetry import SILENCE, Telemetry
 class Parts:
     """`dice`: 0 <= x < 1; `level`: how much of the cloud may be changed, see `sizing.NO_WRITES`."""
 
-    settings: Settings
     instance_id: str
     cloud: Cloud
     links: Links
@@ -35,6 +34,11 @@ class Parts:
     level: t.Callable[[], str]
     probed: Probed = Probed()
     listener: Telemetry = SILENCE
+
+    @property
+    def settings(self) -> Settings:
+        """Those that count now, read at each use: see `Pool`."""
+        return self.pool.settings
 
     @property
     def names(self) -> dict[str, str]:

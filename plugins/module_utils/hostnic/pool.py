@@ -8,6 +8,7 @@ import typing as t
 from dataclasses import replace
 
 from .config import Settings
+from .context import current
 from .demand import USUAL_LEAD, Demand
 from .errors import Busy, HostnicError, InvalidConfig, NotFound, PoolEmpty
 from .model import GATEWAY, POOL, Fact, Fixed, KnownVxnet, Lease, LeaseKey, Nic, Waiter
@@ -40,12 +41,14 @@ class _Place:
     def __init__(self, waiter: Waiter, workload: str) -> None:
         self.waiter = waiter
         self.workload = workload
+        self.request = str(current().get("request", ""))
         self.refused: t.Optional[HostnicError] = None
 
 
 class Pool:
     """Hands NICs out and takes them back. Thread-safe; waits only in `acquire` and `gateway`.
 
+    `settings` are those that count now: a reload replaces them as a whole.
     `wake` tells the reconciler that demand or supply changed. `steals` counts NICs that rested less than they should.
     """
 
@@ -58,7 +61,7 @@ class Pool:
         wake: t.Callable[[], None],
         usual_lead: float = USUAL_LEAD,
     ) -> None:
-        self._settings = settings
+        self.settings = settings
         self._table = table
         self._links = links
         self._clock = clock
@@ -126,7 +129,7 @@ class Pool:
 
         `gateway`: it also needs the host's foot in the vxnet.
         """
-        accepted = vxnets or self._settings.vxnet
+        accepted = vxnets or self.settings.vxnet
         closed = refusal(self._table)
         if closed:
             return closed
@@ -219,7 +222,7 @@ class Pool:
 
     def host_address(self) -> str:
         """The host's primary address, as the kernel has it; "" where `iface` has none."""
-        return self._links.address_of(self._settings.iface)
+        return self._links.address_of(self.settings.iface)
 
     def poke(self) -> None:
         """Have every waiter look again whether it was cancelled."""
@@ -255,7 +258,7 @@ class Pool:
 
     def trouble(self, vxnets: tuple[str, ...] = ()) -> t.Optional[HostnicError]:
         """What keeps the pool from growing in these vxnets (none named: the agent's)."""
-        told = [self._troubles.get(vxnet_id) for vxnet_id in vxnets or self._settings.vxnet]
+        told = [self._troubles.get(vxnet_id) for vxnet_id in vxnets or self.settings.vxnet]
         return (told[0] if all(told) else None) or self._troubles.get(EVERYWHERE)
 
     def refuse(self, waiters: t.Collection[Waiter], error: HostnicError) -> None:
@@ -265,6 +268,11 @@ class Pool:
                 if place.waiter in waiters:
                     place.refused = error
             self._table.changed.notify_all()
+
+    def requests(self) -> tuple[str, ...]:
+        """The ids of the calls that wait for a NIC, as far as they have any."""
+        with self._table.lock:
+            return tuple(place.request for place in self._queue if place.request)
 
     def uncleaned(self) -> list[Nic]:
         """Resting NICs whose address may still be in the host's connection tracking."""
@@ -290,7 +298,7 @@ class Pool:
         rested = [
             nic
             for nic in self._table.nics(State.QUARANTINE)
-            if now - nic.since >= self._settings.quarantine_min and self._is_clean(nic)
+            if now - nic.since >= self.settings.quarantine_min and self._is_clean(nic)
         ]
         free = [n for n in (*self._table.nics(State.HELD, State.READY), *rested) if n.purpose == POOL]
         for earlier in sorted(self._queue, key=lambda one: not one.waiter.address):
@@ -303,7 +311,7 @@ class Pool:
 
     def _reserve(self, nic: Nic, key: LeaseKey, args: dict[str, str], fixed: t.Optional[Fixed]) -> Nic:
         now = self._clock()
-        if nic.state is State.QUARANTINE and now - nic.since < self._settings.quarantine:
+        if nic.state is State.QUARANTINE and now - nic.since < self.settings.quarantine:
             self.steals += 1
             log.info("%s is taken after %.0f s of rest", nic.nic_id, now - nic.since)
         whose = {"workload": fixed.workload if fixed else "", "keep": fixed.keep if fixed else 0.0}
@@ -324,7 +332,7 @@ class Pool:
         reason = self._why_empty(place)
         if now >= deadline or isinstance(reason, _HOPELESS):
             raise reason
-        steals = [nic.since + self._settings.quarantine_min for nic in self._table.nics(State.QUARANTINE)]
+        steals = [nic.since + self.settings.quarantine_min for nic in self._table.nics(State.QUARANTINE)]
         until = min([deadline, *(moment for moment in steals if moment > now)])
         self._wake()
         self._table.changed.wait(until - now)
@@ -367,7 +375,7 @@ class Pool:
 
     def _accepts(self, place: _Place, nic: Nic) -> bool:
         """Of the vxnets that it names, or of the agent's: those of other networks are theirs."""
-        return nic.vxnet_id in (place.waiter.vxnets or self._settings.vxnet) and place.waiter.accepts(nic)
+        return nic.vxnet_id in (place.waiter.vxnets or self.settings.vxnet) and place.waiter.accepts(nic)
 
     def _suits(self, place: _Place, nic: Nic) -> bool:
         """A kept address goes to its workload alone, and to none that did not ask for it."""

@@ -14,6 +14,7 @@ from . import plan as planning
 from . import policy
 from .act import Actor, no_such_vxnet
 from .blocks import Blocks
+from .context import about
 from .errors import Busy, HostnicError, InvalidConfig, PoolEmpty
 from .jobs import AttachJobs
 from .model import POOL, Nic, Waiter
@@ -46,7 +47,8 @@ class Reconciler:
     def step(self) -> float:
         """Never raises what the cloud or the kernel does: whoever waits in vain is told."""
         try:
-            return self._step()
+            with self._for_those_who_wait():
+                return self._step()
         except HostnicError as error:
             pause = self._pace.failed(error)
             with self._table.lock:
@@ -103,6 +105,10 @@ class Reconciler:
         age = self._parts.clock() - self._observer.looked_at
         return round(age, 3) if math.isfinite(age) else None
 
+    def _for_those_who_wait(self) -> t.ContextManager[None]:
+        """A round works for all of them, and for the pool: the log names who waited when it called the cloud."""
+        return about(waiting=self._parts.pool.requests())
+
     def _step(self) -> float:
         links = self._parts.survey.run()
         if self._pace.due_in():
@@ -136,7 +142,8 @@ class Reconciler:
         first: t.Optional[Exception] = None
         for action in actions:
             try:
-                self._actor.do(action)
+                with self._for_those_who_wait():
+                    self._actor.do(action)
             except IllegalTransition as raced:  # a pod was faster than the plan
                 log.debug("%s", raced.message)
             except Busy as error:

@@ -9,6 +9,7 @@ import typing as t
 from dataclasses import replace
 
 from . import states
+from .context import current, fields
 from .model import Fact, Intent, KnownVxnet, Lease, LeaseKey, Nic, Record
 from .ports import Clock, Journal, Store
 from .states import State
@@ -142,9 +143,9 @@ class Table:
             for record in drop:
                 self._forget(record)
             self.changed.notify_all()
+        ended = {record.nic_id: record for record in drop if isinstance(record, Lease)}
         for source, nic in zip(before, after):
-            note = f" ({nic.note})" if nic.note else ""
-            log.info("%s %s > %s%s", nic.nic_id, source.state.value if source else "new", nic.state.value, note)
+            self._tell(source, nic, ended.get(nic.nic_id))
         return after
 
     def amend(self, nic: Nic, **changes: t.Any) -> None:
@@ -157,6 +158,18 @@ class Table:
     def retry(self, nic: Nic, note: str) -> None:
         """It stays where it is; what was wanted of it is tried again after a longer pause."""
         self.amend(nic, attempts=nic.attempts + 1, since=self._clock(), note=note)
+
+    def _tell(self, source: t.Optional[Nic], nic: Nic, ended: t.Optional[Lease]) -> None:
+        """Where no call is being carried out, which names the pod by itself, its lease does."""
+        about = {"nic": nic.nic_id, "vxnet": nic.vxnet_id}
+        if nic.note:
+            about["why"] = nic.note
+        if "pod" not in current():
+            lease = ended or self.lease_of(nic.nic_id)
+            pod = lease.pod if lease else nic.workload
+            if pod:
+                about["pod"] = pod
+        log.info("%s > %s", source.state.value if source else "new", nic.state.value, extra=fields(**about))
 
     def _remember(self, record: Record) -> None:
         kind, key = self._shelf(record)

@@ -15,10 +15,10 @@ FILE = "degradation"  # in the state directory; its text is L0 or L1
 
 
 class Degradation:
-    """Called before each plan."""
+    """Called before each plan. `setting` may be replaced at any time."""
 
     def __init__(self, settings: Settings) -> None:
-        self._setting = settings.degradation
+        self.setting = settings.degradation
         self._file = Path(settings.statedir) / FILE
         self._before = ""
 
@@ -34,7 +34,7 @@ class Degradation:
         if told not in DEGRADATIONS:
             log.warning("%s says %r, neither L0 nor L1: nothing is changed in the cloud", self._file, told[:40])
             told = "L0"
-        level = min(filter(None, (told, self._setting)), default="")
+        level = min(filter(None, (told, self.setting)), default="")
         if level != self._before:
             log.warning("degradation is %s now", level or "over")
             self._before = level

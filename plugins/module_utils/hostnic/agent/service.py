@@ -11,11 +11,13 @@ import typing as t
 from pathlib import Path
 
 from .. import wire
-from ..cloud.build import connect
+from ..cloud.build import burst_of, connect
+from ..cloud.limiter import RateLimiter
 from ..cni.plugin import Plugin
 from ..cni.verbs import Host, Verbs
 from ..config import Settings
 from ..engine import Engine
+from ..errors import HostnicError
 from ..net.guard import ManagerGuard
 from ..net.links import KernelLinks
 from ..net.monitor import LinkMonitor
@@ -23,8 +25,10 @@ from ..probed import Probed
 from ..store.sqlite import FILE, SqliteStore
 from . import loops, manage, questions, systemd
 from .degradation import Degradation
+from .logs import Output
 from .metrics import Metrics
 from .network import HostNetwork
+from .reload import Reloader
 from .server import Server
 from .spool import Spool
 from .unix import UnixDoor, listen_at
@@ -53,33 +57,37 @@ def run(
     instance_id: str,
     environ: t.MutableMapping[str, str],
     probed: Probed,
+    read: t.Callable[[], tuple[Settings, t.Mapping[str, str]]],
+    output: Output,
 ) -> None:
-    """Serve until SIGTERM or SIGINT.
+    """Serve until SIGTERM or SIGINT. With SIGHUP the configuration is `read` again.
 
     Ready means: the journal is loaded, the nftables table stands, the socket is answered. The cloud may be away.
     """
     stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *__: stop.set())
+    signals = systemd.Signals(signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
     told = systemd.take(environ)
     boot_id = systemd.boot_id()
     links = KernelLinks(PARKING)
     metrics = Metrics()
+    level = Degradation(settings)
+    limiter = RateLimiter(settings.api_rate, burst_of(settings))
+    cloud = connect(settings, origins=origins, limiter=limiter, observe=metrics.requested)
     engine = Engine(
         settings=settings,
         instance_id=instance_id,
         boot_id=boot_id,
-        cloud=connect(settings, origins=origins, observe=metrics.requested),
+        cloud=cloud,
         links=links,
         guard=ManagerGuard(),
         store=SqliteStore(settings.statedir),
         clock=wire.boottime,
-        level=Degradation(settings),
+        level=level,
         probed=probed,
         listener=metrics,
     )
-    metrics.follow(engine, lambda: settings, instance_id)
+    metrics.follow(engine, lambda: engine.pool.settings, instance_id)
     network = HostNetwork(settings, engine.table, engine.pool)
     network.apply()
     verbs = Verbs(engine.pool, links, wire.boottime, Host(settings.vxnet, settings.policy, settings.iface))
@@ -87,9 +95,23 @@ def run(
     spool = Spool(Path(settings.statedir) / "spool", plugin.handle, boot_id)
     spool.drain()
 
+    def apply(changed: Settings) -> None:
+        output.set_level(changed.loglevel)
+        limiter.set_rate(changed.api_rate, burst_of(changed))
+        level.setting = changed.degradation
+        engine.reload(changed)
+
+    reloader = Reloader(settings, origins, read, apply, cloud.reread_access)
+
+    def reload() -> dict[str, t.Any]:
+        with systemd.reloading(told):
+            return reloader.reload()
+
+    answers = {"reload": lambda __: reload(), "settings": lambda __: reloader.shown()}
     inherited = systemd.listen_fds(told, os.getpid())
     listener = inherited[0] if inherited else listen_at(str(Path(settings.rundir) / "qingagent.sock"))
-    server = Server([UnixDoor(listener, {wire.CNI: plugin.handle, **questions.handlers(engine)})], verbs.poke)
+    door = UnixDoor(listener, {wire.CNI: plugin.handle, **questions.handlers(engine, answers)})
+    server = Server([door], verbs.poke)
     monitor = LinkMonitor(loops.follow_links(engine))
     threads = [
         threading.Thread(target=loops.reconcile, args=(engine, network.apply, stop), name="reconciler", daemon=True),
@@ -102,7 +124,9 @@ def run(
     def ended() -> list[str]:
         return [name for name, alive in parts.items() if not alive()]
 
-    pages = manage.pages(metrics.text, metrics.content_type, ended, engine.pool.unable, questions.shown(engine))
+    pages = manage.pages(
+        metrics.text, metrics.content_type, ended, engine.pool.unable, questions.shown(engine, answers)
+    )
     management = manage.Manage(settings.manageaddr, pages)
     monitor.start()
     for thread in threads:
@@ -112,10 +136,14 @@ def run(
     systemd.notify(told, "READY=1")
     log.info("serving pods of %s", instance_id)
 
-    while not stop.wait(systemd.watchdog_interval(told, os.getpid()) or TICK):
+    interval = systemd.watchdog_interval(told, os.getpid()) or TICK
+    while (arrived := signals.wait(interval)) not in (signal.SIGTERM, signal.SIGINT):
+        if arrived == signal.SIGHUP:
+            _reload(reload)
         if not ended():
             systemd.notify(told, "WATCHDOG=1")
 
+    stop.set()
     systemd.notify(told, "STOPPING=1")
     management.stop()
     server.stop(GRACE)
@@ -124,3 +152,13 @@ def run(
     for thread in threads:
         thread.join(GRACE)
     engine.close()
+
+
+def _reload(reload: t.Callable[[], object]) -> None:
+    """SIGHUP has nobody to answer."""
+    try:
+        reload()
+    except HostnicError as error:
+        log.error("nothing is reloaded: %s", error.message)
+    except Exception:
+        log.exception("a defect in reloading")

@@ -3,7 +3,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import select
+import signal
 import socket
+import time
 import typing as t
 
 _FIRST_FD: t.Final = 3
@@ -29,6 +33,32 @@ def notify(environ: t.Mapping[str, str], *lines: str) -> None:
         return
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sock:
         sock.sendto("\n".join(lines).encode(), "\0" + address[1:] if address.startswith("@") else address)
+
+
+@contextlib.contextmanager
+def reloading(environ: t.Mapping[str, str]) -> t.Iterator[None]:
+    """Have systemd wait until the reload is over, however it ends."""
+    notify(environ, "RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
+    try:
+        yield
+    finally:
+        notify(environ, "READY=1")
+
+
+class Signals:
+    """Signals as something to wait for, in the main thread: a handler that sets an event may meet its lock held."""
+
+    def __init__(self, *numbers: int) -> None:
+        self._arrived, self._told = socket.socketpair()
+        self._told.setblocking(False)
+        signal.set_wakeup_fd(self._told.fileno(), warn_on_full_buffer=False)
+        for number in numbers:
+            signal.signal(number, lambda *__: None)
+
+    def wait(self, timeout: float) -> int:
+        """The number of the next signal, 0 where none came in time."""
+        ready, __, __ = select.select([self._arrived], [], [], timeout)
+        return self._arrived.recv(1)[0] if ready else 0
 
 
 def watchdog_interval(environ: t.Mapping[str, str], pid: int) -> t.Optional[float]:

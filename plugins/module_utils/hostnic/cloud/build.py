@@ -41,7 +41,7 @@ def connect(
     `breaker` None: one by the limiter's clock that tries again within `settings.reconcile_interval`, so that each
     round of the agent finds out.
     """
-    limiter = limiter or RateLimiter(settings.api_rate, max(1, round(settings.api_rate)), clock, sleep, rng=rng)
+    limiter = limiter or RateLimiter(settings.api_rate, burst_of(settings), clock, sleep, rng=rng)
     breaker = breaker or Breaker(longest=settings.reconcile_interval, clock=limiter.clock, rng=rng)
 
     def made(access: Access) -> Connection:
@@ -59,6 +59,11 @@ def connect(
     connection = FreshConnection(settings.access_file, overrides, made)
     retries = connection.access.retries
     return QingCloud(connection, Patience(retries=retries, deadline=patience, clock=clock, sleep=sleep, rng=rng))
+
+
+def burst_of(settings: Settings) -> int:
+    """A second's worth of calls."""
+    return max(1, round(settings.api_rate))
 
 
 def zone_of(settings: Settings, access: Access, origins: t.Mapping[str, str]) -> str:

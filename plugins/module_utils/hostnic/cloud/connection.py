@@ -14,6 +14,7 @@ import typing as t
 from urllib.parse import quote_plus
 
 from .. import errors
+from ..context import fields
 from . import replies
 from .breaker import Breaker
 from .credentials import Access, Key
@@ -49,6 +50,9 @@ class Calls(t.Protocol):
 
     def state(self) -> dict[str, t.Any]:
         """See `Connection.state`."""
+
+    def reread(self) -> bool:
+        """Look at where the key comes from; whether that has changed. Raises `InvalidConfig`."""
 
     def call(self, action: str, params: t.Mapping[str, t.Any], within: t.Optional[float] = None) -> dict[str, t.Any]:
         """See `Connection.call`."""
@@ -93,6 +97,10 @@ class Connection:
     def state(self) -> dict[str, t.Any]:
         """What holds calls back, JSON-ready: see `RateLimiter.state` and `Breaker.state`."""
         return {"limiter": self._limiter.state(), "breaker": self._breaker.state()}
+
+    def reread(self) -> bool:
+        """Its key was given to it."""
+        return False
 
     def call(self, action: str, params: t.Mapping[str, t.Any], within: t.Optional[float] = None) -> dict[str, t.Any]:
         """The answer of `action`, ret_code 0. Values are strings, ints and sequences of those; None is left out.
@@ -208,7 +216,7 @@ class Connection:
         return f"this machine's clock is {abs(ahead):.0f} s {'ahead of' if ahead > 0 else 'behind'} the API's"
 
     def _tell(self, action: str, seconds: float, outcome: str) -> None:
-        log.debug("%s: %s after %.3f s", action, outcome, seconds)
+        log.debug("QingCloud was called", extra=fields(action=action, outcome=outcome, ms=round(seconds * 1000)))
         if self._observe is not None:
             self._observe(action, seconds, outcome)
 

@@ -49,6 +49,18 @@ class FreshConnection:
     def state(self) -> dict[str, t.Any]:
         return self._using.state()
 
+    def reread(self) -> bool:
+        """Look at the file now; whether it says something else. Raises `InvalidConfig`, and nothing has changed then.
+
+        The next call would look at it as well: this is for whoever wants to know at once.
+        """
+        with self._lock:
+            stamp = _stamp(self._path)
+            before = self._access
+            self._use()
+            self._stamp = stamp
+            return self._access != before
+
     def call(self, action: str, params: t.Mapping[str, t.Any], within: t.Optional[float] = None) -> dict[str, t.Any]:
         """See `Connection.call`. A refused key was not looked at further, so that the call may be sent with another."""
         using, other = self._current()
@@ -78,13 +90,16 @@ class FreshConnection:
         try:
             if self._stamp is None:
                 raise InvalidConfig(f"{self._path} is gone")
-            access = read_access(self._path, self._overrides)
-            if access == self._access:
-                return
-            connection = self._make(access)
+            self._use()
         except InvalidConfig as error:
             log.warning("%s; going on with what it said before", error.message)
+
+    def _use(self) -> None:
+        """What the file says now, where that is something else. Raises `InvalidConfig`."""
+        access = read_access(self._path, self._overrides)
+        if access == self._access:
             return
+        connection = self._make(access)
         log.info("%s has changed: using it from now on", self._path)
         if self._using is not self._newest or self._other is None:  # what is used has been seen to work
             self._other = self._using

@@ -61,6 +61,13 @@ class _Bucket:
         self.burst = max(1.0, self.brim * self.rate / self.ceiling)
         self.tokens = min(self.tokens, self.burst)
 
+    def resize(self, rate: float, burst: float, now: float) -> None:
+        """Another rate was set; what the API has taught us about ours stays, as its share."""
+        self.fill(now)
+        share = self.rate / self.ceiling
+        self.ceiling, self.brim = rate, burst
+        self.set_rate(rate * share)
+
     def grow(self, now: float) -> None:
         if now - self.stepped >= STEP_PAUSE and self.rate < self.ceiling:
             self.fill(now)
@@ -113,6 +120,7 @@ class RateLimiter:
         self._rng = rng
         # A pace that the administrator has set is waited for, however slow: refusing would end every round of calls
         # before its second call.
+        self._patience = longest
         self._longest = max(longest, 2 / rate)
         self._lock = threading.Lock()
         self._all = _Bucket(rate, float(burst), clock())
@@ -144,6 +152,13 @@ class RateLimiter:
             with self._lock:
                 for bucket in buckets:
                     bucket.waiting -= 1
+
+    def set_rate(self, rate: float, burst: int) -> None:
+        """As if it had been made with these; who waits already leaves by the new pace."""
+        with self._lock:
+            self._longest = max(self._patience, 2 / rate)
+            for bucket in (self._all, *self._actions.values()):
+                bucket.resize(rate, float(burst), self.clock())
 
     def refused(self, action: str = "") -> float:
         """The API said "too frequently" to this action. Returns the seconds for which nothing is sent now."""

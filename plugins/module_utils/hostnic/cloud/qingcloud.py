@@ -73,6 +73,10 @@ class QingCloud:
         """What holds calls back, JSON-ready: `limiter` as of `RateLimiter.state`, `breaker` as of `Breaker.state`."""
         return self._connection.state()
 
+    def reread_access(self) -> bool:
+        """Look at the access file now; whether it has changed. Raises `InvalidConfig`, and nothing has changed then."""
+        return self._connection.reread()
+
     def call(self, action: str, params: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
         """The answer of one call as it is, sent once: for what is to be measured rather than used."""
         return self._connection.call(action, params, self._patience.deadline)

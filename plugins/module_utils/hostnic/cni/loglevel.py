@@ -33,8 +33,8 @@ class Threshold(logging.Filter):
 
     def __init__(self, level: int) -> None:
         super().__init__()
-        self._level = level
+        self.level = level
 
     def filter(self, record: logging.LogRecord) -> bool:
         level = _of_call.get()
-        return record.levelno >= (self._level if level is None else level)
+        return record.levelno >= (self.level if level is None else level)

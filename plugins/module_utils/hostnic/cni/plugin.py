@@ -8,8 +8,9 @@ import json
 import logging
 import typing as t
 
-from .. import telemetry
+from .. import context, redact, telemetry
 from ..errors import HostnicError
+from ..model import pod_of
 from ..ports import Clock
 from ..telemetry import SILENCE, Telemetry
 from ..wire import Answer, Request
@@ -53,6 +54,10 @@ class Plugin:
 
     def handle(self, request: Request, descriptor: t.Optional[int], cancelled: Cancelled) -> Answer:
         """Never raises. `descriptor`: the pod's netns, borrowed for the time of the call."""
+        with context.about(request=request.request_id, pod=_pod(request)):
+            return self._handle(request, descriptor, cancelled)
+
+    def _handle(self, request: Request, descriptor: t.Optional[int], cancelled: Cancelled) -> Answer:
         started = self._clock()
         if not self._listener.wants_calls:
             return self._handled(request, descriptor, cancelled, started)[0]
@@ -131,8 +136,10 @@ class Plugin:
 
 
 def refusal(request_id: str, error: HostnicError, version: str = spec.NEWEST) -> Answer:
-    """The answer that carries this error."""
-    return Answer(request_id, 1, json.dumps(spec.error_object(error, version)))
+    """The answer that carries this error, and the request's id: what leads from a kubelet's words to our log."""
+    told = spec.error_object(error, version)
+    told["details"] = "; ".join(filter(None, (told["details"], f"request={request_id}")))
+    return Answer(request_id, 1, json.dumps(redact.value(told)))
 
 
 def defect(error: Exception) -> HostnicError:
@@ -171,6 +178,12 @@ def _asked(stdin: str) -> str:
     except (ValueError, RecursionError, AttributeError):
         return ""
     return asked if isinstance(asked, str) else ""
+
+
+def _pod(request: Request) -> str:
+    """As CNI_ARGS have it, before anybody has looked whether they are valid."""
+    pairs = (pair.partition("=") for pair in request.env.get("CNI_ARGS", "").split(";"))
+    return pod_of({name: value for name, __, value in pairs})
 
 
 def _who(request: Request) -> str:

@@ -7,6 +7,7 @@ import os
 import sys
 import typing as t
 
+from .. import redact
 from ..errors import HostnicError
 from . import (
     drain,
@@ -18,6 +19,7 @@ from . import (
     ping,
     pool,
     release,
+    reload,
     resume,
     start,
     trim,
@@ -38,6 +40,7 @@ COMMANDS: t.Final[tuple[Command, ...]] = (
     warm.COMMAND,
     trim.COMMAND,
     look.COMMAND,
+    reload.COMMAND,
     ping.COMMAND,
     parking.COMMAND,
 )
@@ -54,7 +57,7 @@ def main(argv: t.Optional[t.Sequence[str]] = None) -> int:
     except SystemExit as over:  # help was shown, or the command line is wrong
         return over.code if isinstance(over.code, int) else FAILED
     except HostnicError as error:
-        sys.stderr.write(f"qingagent: {error.message}\n")
+        sys.stderr.write(redact.text(f"qingagent: {error.message}\n"))
         return FAILED
     except KeyboardInterrupt:
         return INTERRUPTED

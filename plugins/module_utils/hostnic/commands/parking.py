@@ -7,18 +7,17 @@ import argparse
 import logging
 
 from .. import config
-from ..agent import service
+from ..agent import logs, service
 from ..errors import HostnicError
 from ..net import named
 from .command import OK, Command, Terminal
-from .start import LOG_FORMAT
 
 log = logging.getLogger("hostnic.agent")
 
 
 def _run(arguments: argparse.Namespace, terminal: Terminal) -> int:
     named.make(service.PARKING)
-    logging.basicConfig(stream=terminal.err, level=logging.INFO, format=LOG_FORMAT)
+    logs.set_up(terminal.err, terminal.environ, "info")
     try:
         named_file = getattr(arguments, "config", None)
         settings, __ = config.load({}, terminal.environ, config.DIRECTORY, named_file)

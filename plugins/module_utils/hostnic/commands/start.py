@@ -4,21 +4,18 @@
 from __future__ import annotations
 
 import argparse
-import logging
 import typing as t
 from dataclasses import fields
 from pathlib import Path
 
 from .. import config, probed
-from ..agent import service
-from ..cni import loglevel
+from ..agent import logs, service
 from . import spelling
 from .command import OK, Command, Terminal
 
 DESCRIPTION: t.Final = (
     "QingCloud container networking agent is a daemon process which allocates and recollects nics resources."
 )
-LOG_FORMAT: t.Final = "%(levelname)s %(name)s: %(message)s"
 
 
 def add_settings(parser: argparse.ArgumentParser) -> None:
@@ -46,19 +43,17 @@ def settings_of(
 
 
 def _run(arguments: argparse.Namespace, terminal: Terminal) -> int:
+    def read() -> tuple[config.Settings, dict[str, str]]:
+        """Again, as at the start."""
+        settings, origins = settings_of(arguments, terminal.environ, terminal.cwd)
+        return measured.fitted(settings, origins), origins
+
     settings, origins = settings_of(arguments, terminal.environ, terminal.cwd)
-    _log(loglevel.LEVELS[settings.loglevel], terminal.err)
+    output = logs.set_up(terminal.err, terminal.environ, settings.loglevel)
     measured = probed.read(Path(config.DIRECTORY) / "probe.json")
-    service.run(measured.fitted(settings, origins), origins, config.instance_id(), terminal.environ, measured)
+    fitted = measured.fitted(settings, origins)
+    service.run(fitted, origins, config.instance_id(), terminal.environ, measured, read, output)
     return OK
-
-
-def _log(level: int, stream: t.TextIO) -> None:
-    """The handler decides, since a network may ask for more or less than the agent's level."""
-    handler = logging.StreamHandler(stream)
-    handler.addFilter(loglevel.Threshold(level))
-    logging.basicConfig(level=level, format=LOG_FORMAT, handlers=[handler])
-    logging.getLogger("hostnic").setLevel(logging.DEBUG)
 
 
 COMMAND = Command("start", "run the agent in the foreground", _run, add_settings, DESCRIPTION)

@@ -7,6 +7,7 @@ namespace, makes the socket and returns; the socket may then be used from anywhe
 
 from __future__ import annotations
 
+import contextvars
 import ctypes
 import errno
 import fcntl
@@ -16,6 +17,7 @@ import queue
 import threading
 import typing as t
 from concurrent.futures import Future
+from functools import partial
 
 from ..errors import LinkFailed
 
@@ -89,7 +91,8 @@ class Envoy:
             if self._thread is None:
                 self._thread = threading.Thread(target=self._reside, name="netns-envoy", daemon=True)
                 self._thread.start()
-            self._errands.put((descriptor, errand, answer))
+            # what is said on the errand is said of the caller's work
+            self._errands.put((descriptor, partial(contextvars.copy_context().run, errand), answer))
         return answer.result()
 
     def close(self) -> None:
