@@ -184,9 +184,15 @@ def test_commands_and_names_exist(path: str) -> None:
 TAGS = re.compile(r"_(preflight|install|configure|run)$")
 
 
+@lru_cache(maxsize=1)
+def metrics() -> frozenset[str]:
+    """Of docs/metrics.md; another test says that they are those that the agent exports."""
+    return frozenset(re.findall(r"^\| `([a-z_]+)` \|", (CLONE / "docs/metrics.md").read_text(), re.MULTILINE))
+
+
 @pytest.mark.parametrize("path", PAGES)
 def test_variables_exist(path: str) -> None:
-    known = examples.variables().keys() | examples.facts()
+    known = examples.variables().keys() | examples.facts() | metrics()
     for place, text in named(path):
         for name in re.findall(r"(?<![\w<-])(?:qingagent|qingcni)_[a-z0-9_]*[a-z0-9]", text):
             assert name in known or TAGS.search(name), f"{place}: the roles have no variable {name}"

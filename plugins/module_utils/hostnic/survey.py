@@ -152,7 +152,10 @@ class Survey:
             # the listing may be older than the ADD: only a link that can be parked now has left its pod
             parked = self._park(link)
             if parked:
-                self._end_lease(nic, listed_at, returned=True, why="its netns is gone")
+                # only a DEL brings a link to parking: one that is under way, or that ended with its agent
+                left = link.place == "host"
+                why = "its netns is gone" if left else "a DEL has brought its link home"
+                self._end_lease(nic, listed_at, returned=True, why=why, left=left)
             return parked or link
         if nic.state is State.RESERVED:
             # an ADD never passes by the host, and at start none is under way
@@ -173,14 +176,19 @@ class Survey:
                 return None
             raise
 
-    def _end_lease(self, nic: Nic, looked_at: float, returned: bool, why: str) -> None:
-        """Of the pod that the look was about; a lease that is no older than the look belongs to another."""
+    def _end_lease(self, nic: Nic, looked_at: float, returned: bool, why: str, left: bool = True) -> None:
+        """Of the pod that the look was about; a lease that is no older than the look belongs to another.
+
+        `left`: nobody else would have ended it.
+        """
         with self._table.lock:
             lease = self._table.lease_of(nic.nic_id)
             if lease and lease.since < looked_at and self._table.nic(nic.nic_id) == nic:
-                log.warning("%s: the lease of %s ends: %s", nic.nic_id, lease.attachment, why)
+                level = logging.WARNING if left else logging.INFO
+                log.log(level, "%s: the lease of %s ends: %s", nic.nic_id, lease.attachment, why)
                 self._pool.release(lease.attachment, returned)
-                self._listener.leaked(LOST_LEASE)
+                if left:
+                    self._listener.leaked(LOST_LEASE)
 
     def _find_missing(self, links: t.Mapping[str, Link]) -> None:
         """A NIC whose link is nowhere twice in a row is broken; once may be a move in between two listings."""
