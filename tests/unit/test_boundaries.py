@@ -22,6 +22,7 @@ RANKS = {
     "errors": 0,
     "context": 0,
     "redact": 0,
+    "guarded": 1,
     "wire": 1,
     "states": 1,
     "telemetry": 1,

@@ -39,7 +39,7 @@ class Bench:
         self.one = nic(1)
         self.pool = ScriptedPool(self.one)
         self.links = ScriptedLinks(self.one.nic_id)
-        self.plugin = Plugin(Verbs(self.pool, self.links, wire.boottime), OWN_ADDRESS, wire.boottime, lambda: host)
+        self.plugin = Plugin(Verbs(self.pool, self.links, wire.boottime), OWN_ADDRESS, wire.boottime, lambda: [host])
         self.netns = os.open("/proc/self/ns/net", os.O_RDONLY)
 
     def ask(

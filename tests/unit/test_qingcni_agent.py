@@ -39,7 +39,7 @@ class Node:
         """As at a start of the service: first the spool, then the socket."""
         verbs = Verbs(self.pool, self.links, wire.boottime)
         # for this plugin the test's own netns is a pod's
-        plugin = Plugin(verbs, "127.0.0.1:31080", wire.boottime, lambda: (0, 0))
+        plugin = Plugin(verbs, "127.0.0.1:31080", wire.boottime, tuple)
         Spool(self.qingcni.spool, plugin.handle, BOOT_ID).drain()
         self.server = Server([UnixDoor(self.listener, {wire.CNI: plugin.handle}, os.getuid())], verbs.poke)
         self.server.start()

@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
+import signal
 import threading
 import typing as t
 from pathlib import Path
@@ -88,15 +90,12 @@ def test_the_netns_goes_along_where_it_still_stands(bench: Bench, tmp_path: Path
 
 
 def test_a_file_that_cannot_be_read_now_is_tried_later(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
-    path = bench.put()
-    real = path.read_bytes()
-    path.unlink()
-    # a file whose reading fails although it is one: memory of a process, at address 0
-    path.symlink_to("/proc/self/mem")
-    assert bench.spool.drain() == 1
+    before = signal.signal(signal.SIGIO, signal.SIG_IGN)  # by which the kernel asks for the lease back
+    with bench.put().open("rb+") as file:
+        fcntl.fcntl(file, fcntl.F_SETLEASE, fcntl.F_WRLCK)  # whoever opens it meanwhile would have to wait
+        assert bench.spool.drain() == 1
+    signal.signal(signal.SIGIO, before)
     assert "next try in 5 s" in caplog.text
-    path.unlink()
-    path.write_bytes(real)
     assert bench.spool.drain() == 1
     bench.now += 5.0
     assert bench.spool.drain() == 0

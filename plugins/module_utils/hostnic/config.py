@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from .configuration.load import DIRECTORY, check, env_name, instance_id, load
+from .configuration.load import CREDENTIAL, DIRECTORY, check, env_name, instance_id, load
 from .configuration.settings import Settings
 
-__all__ = ["DIRECTORY", "Settings", "check", "env_name", "instance_id", "load"]
+__all__ = ["CREDENTIAL", "DIRECTORY", "Settings", "check", "env_name", "instance_id", "load"]

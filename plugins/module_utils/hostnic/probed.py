@@ -9,8 +9,10 @@ import typing as t
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from . import guarded
 from .config import Settings
 from .demand import USUAL_LEAD
+from .errors import InvalidConfig
 
 log = logging.getLogger("hostnic.probed")
 
@@ -37,8 +39,11 @@ class Probed:
 def read(path: Path) -> Probed:
     """Never raises: what is empty, not there or cannot be used is as if it had not been measured, and the log tells."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(guarded.read(path))
     except FileNotFoundError:
+        return Probed()
+    except InvalidConfig as error:
+        log.warning("%s; going on as if nothing had been measured", error.message)
         return Probed()
     except (OSError, ValueError):
         content = None

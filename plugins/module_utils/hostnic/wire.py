@@ -77,10 +77,11 @@ def boottime() -> float:
 # -- messages ---------------------------------------------------------------------------------------------------------
 
 
-def encode_request(request: Request) -> bytes:
-    """A whole message. `WireError` where it is too large."""
+def encode_request(request: Request, token: str = "") -> bytes:
+    """A whole message, with a token for the agent's TCP port. `WireError` where it is too large."""
     return _frame(
         {
+            **({"token": token} if token else {}),
             "protocol": request.protocol,
             "id": request.request_id,
             "op": request.op,
@@ -171,17 +172,20 @@ class Frame:
 # -- a client, for the command line and modules -----------------------------------------------------------------------
 
 
-def ask(path: str, op: str, params: t.Optional[t.Mapping[str, t.Any]] = None, timeout: float = 10.0) -> t.Any:
+def ask(
+    where: str, op: str, params: t.Optional[t.Mapping[str, t.Any]] = None, timeout: float = 10.0, token: str = ""
+) -> t.Any:
     """Ask the agent behind this socket; returns the JSON value of its answer.
 
-    Raises `Unreachable` where nobody is there, `Timeout` after `timeout` seconds, `HostnicError` with the agent's own
-    words where it refuses. An agent of the release before is asked in its own protocol.
+    `where` is the socket's path, or with a token the agent's `bindaddr`. Raises `Unreachable` where nobody is there,
+    `Timeout` after `timeout` seconds, `HostnicError` with the agent's own words where it refuses. An agent of the
+    release before is asked in its own protocol.
     """
     now = boottime()
     request = Request(op, os.urandom(8).hex(), now + timeout, now, params=params or {})
-    answer = _asked(path, request, timeout)
+    answer = call(where, request, timeout, token)
     if PROTOCOL > 1 and answer.exit and "ProtocolMismatch" in answer.stdout:
-        answer = _asked(path, replace(request, protocol=PROTOCOL - 1), timeout)
+        answer = call(where, replace(request, protocol=PROTOCOL - 1), timeout, token)
     value = json.loads(answer.stdout) if answer.stdout else None
     if answer.exit:
         message = value.get("msg") if isinstance(value, dict) else None
@@ -189,19 +193,32 @@ def ask(path: str, op: str, params: t.Optional[t.Mapping[str, t.Any]] = None, ti
     return value
 
 
-def _asked(path: str, request: Request, timeout: float) -> Answer:
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
-        connection.settimeout(timeout)
-        try:
-            connection.connect(path)
-            connection.sendall(encode_request(request))
+def call(where: str, request: Request, timeout: float, token: str = "") -> Answer:
+    """The answer to any request, without a descriptor. See `ask`."""
+    try:
+        with _connected(where, timeout, bool(token)) as connection:
+            connection.sendall(encode_request(request, token))
             return decode_answer(_receive(connection))
-        except socket.timeout:
-            raise Timeout(f"the agent behind {path} did not answer within {timeout:g} s") from None
-        except OSError as error:
-            raise Unreachable(
-                f"no agent answers on {path} ({error.strerror or error}): systemctl status qingagent.socket qingagent"
-            ) from error
+    except socket.timeout:
+        raise Timeout(f"the agent behind {where} did not answer within {timeout:g} s") from None
+    except OSError as error:
+        raise Unreachable(
+            f"no agent answers on {where} ({error.strerror or error}): systemctl status qingagent.socket qingagent"
+        ) from error
+
+
+def _connected(where: str, timeout: float, tcp: bool) -> socket.socket:
+    if tcp:
+        host, __, port = where.rpartition(":")
+        return socket.create_connection((host.strip("[]"), int(port)), timeout)
+    connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        connection.settimeout(timeout)
+        connection.connect(where)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
 
 
 def _receive(connection: socket.socket) -> bytes:

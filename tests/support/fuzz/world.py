@@ -104,7 +104,7 @@ class World:
         clock.advance(wire.boottime() - clock.now())
         verbs = Verbs(self.node.pool, ByInode(self.node.kernel), clock.now, Host((VXNET,)))
         # for this plugin the test's own netns is a pod's
-        plugin = Plugin(verbs, BINDADDR, clock.now, lambda: (0, 0))
+        plugin = Plugin(verbs, BINDADDR, clock.now, tuple)
         handlers = {wire.CNI: plugin.handle, **questions.handlers(engine)}
         self.listener = listen_at(str(self.qingcni.address))
         self.server = Server([UnixDoor(self.listener, handlers, os.getuid())], verbs.poke, read_timeout=HASTE)

@@ -6,8 +6,10 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
+from .. import guarded
 from ..config import Settings
 from ..configuration.settings import DEGRADATIONS
+from ..errors import InvalidConfig
 
 log = logging.getLogger("hostnic.agent")
 
@@ -25,9 +27,12 @@ class Degradation:
     def __call__(self) -> str:
         """One of "L0" (no writes), "L1" (no releases), "": the stricter of setting and file; a strange file is L0."""
         try:
-            told = self._file.read_text(encoding="utf-8", errors="replace").strip()
+            told = guarded.read(self._file).decode("utf-8", "replace").strip()
         except FileNotFoundError:
             told = ""
+        except InvalidConfig as error:
+            log.warning("%s; until then nothing is changed in the cloud", error.message)
+            told = "L0"
         except OSError as error:
             log.warning("cannot read %s, so nothing is changed in the cloud: %s", self._file, error.strerror)
             told = "L0"

@@ -10,9 +10,10 @@ import threading
 import typing as t
 from pathlib import Path
 
-from .. import wire
+from .. import guarded, wire
 from ..cloud.build import burst_of, connect
 from ..cloud.limiter import RateLimiter
+from ..cni import netns
 from ..cni.plugin import Plugin
 from ..cni.verbs import Host, Verbs
 from ..config import Settings
@@ -23,7 +24,7 @@ from ..net.links import KernelLinks
 from ..net.monitor import LinkMonitor
 from ..probed import Probed
 from ..store.sqlite import FILE, SqliteStore
-from . import loops, manage, questions, systemd
+from . import loops, manage, questions, systemd, tcp
 from .degradation import Degradation
 from .logs import Output
 from .metrics import Metrics
@@ -91,7 +92,7 @@ def run(
     network = HostNetwork(settings, engine.table, engine.pool)
     network.apply()
     verbs = Verbs(engine.pool, links, wire.boottime, Host(settings.vxnet, settings.policy, settings.iface))
-    plugin = Plugin(verbs, settings.bindaddr, wire.boottime, listener=metrics)
+    plugin = Plugin(verbs, settings.bindaddr, wire.boottime, netns.reserved(PARKING), metrics)
     spool = Spool(Path(settings.statedir) / "spool", plugin.handle, boot_id)
     spool.drain()
 
@@ -109,9 +110,11 @@ def run(
 
     answers = {"reload": lambda __: reload(), "settings": lambda __: reloader.shown()}
     inherited = systemd.listen_fds(told, os.getpid())
+    if not inherited:
+        guarded.place(settings.rundir, "rundir")
     listener = inherited[0] if inherited else listen_at(str(Path(settings.rundir) / "qingagent.sock"))
-    door = UnixDoor(listener, {wire.CNI: plugin.handle, **questions.handlers(engine, answers)})
-    server = Server([door], verbs.poke)
+    handlers = {wire.CNI: plugin.handle, **questions.handlers(engine, answers)}
+    server = Server([UnixDoor(listener, handlers), *tcp.doors(settings, handlers)], verbs.poke)
     monitor = LinkMonitor(loops.follow_links(engine))
     threads = [
         threading.Thread(target=loops.reconcile, args=(engine, network.apply, stop), name="reconciler", daemon=True),

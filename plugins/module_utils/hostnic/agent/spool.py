@@ -12,8 +12,9 @@ import typing as t
 from dataclasses import replace
 from pathlib import Path
 
-from .. import wire
+from .. import guarded, wire
 from ..cni import spec
+from ..errors import InvalidConfig
 from ..ports import Clock
 from .door import Handler
 
@@ -50,13 +51,30 @@ class Spool:
 
     def drain(self) -> int:
         """Carry out what is there, oldest first; returns how many files are left for later."""
+        if not self._sound():
+            return 0
         try:
-            found = sorted(path for path in self._directory.iterdir() if path.is_file())
+            found = sorted(path for path in self._directory.iterdir() if path.is_symlink() or not path.is_dir())
         except FileNotFoundError:
             return 0
         waiting = [path for path in found if path.suffix == ".json"]
         self._sweep([path for path in found if path.suffix == ".tmp"])
         return len([path for path in waiting if not self._dealt_with(path)])
+
+    def _sound(self) -> bool:
+        """What others may have made or written to is out of qingcni's way, who then makes a new one."""
+        try:
+            guarded.place(self._directory)
+        except InvalidConfig as error:
+            aside = self._directory.with_name(f"{self._directory.name}.refused-{os.urandom(4).hex()}")
+            try:
+                self._directory.rename(aside)
+            except OSError as failure:
+                log.error("%s; DELs are not looked for there: %s", error.message, failure.strerror)
+            else:
+                log.error("%s; it is kept as %s, and nothing in it is carried out", error.message, aside.name)
+            return False
+        return True
 
     def _dealt_with(self, path: Path) -> bool:
         not_before, __ = self._retries.get(path.name, (0.0, 0.0))
@@ -71,7 +89,7 @@ class Spool:
         """Whether this file is dealt with."""
         try:
             request = self._read(path)
-        except wire.WireError as error:
+        except (wire.WireError, InvalidConfig) as error:
             return self._set_aside(path, str(error))
         if request is None:
             return self._remove(path)
@@ -87,8 +105,7 @@ class Spool:
 
     def _read(self, path: Path) -> t.Optional[wire.Request]:
         """None for one of an earlier boot: whatever its container held went down with that."""
-        with path.open("rb") as file:
-            message = wire.decode_object(file.read(wire.MAX_BODY + 1))
+        message = wire.decode_object(guarded.read(path, wire.MAX_BODY + 1))
         request = wire.request_of(message)
         if request.op != wire.CNI or request.verb != "DEL":
             raise wire.WireError("not a DEL")

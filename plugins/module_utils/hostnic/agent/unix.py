@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import socket
+import stat
 import struct
 import typing as t
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ _CREDENTIALS: t.Final = struct.Struct("3i")  # struct ucred: pid, uid, gid
 def listen_at(path: str) -> socket.socket:
     """A listening socket at this path, mode 0600; a dead one's file is replaced.
 
-    Raises `InvalidConfig` where somebody listens there already.
+    Raises `InvalidConfig` where somebody listens there already, or something else is in its place.
     """
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
@@ -30,6 +31,8 @@ def listen_at(path: str) -> socket.socket:
         except FileNotFoundError:
             pass
         except ConnectionRefusedError:
+            if not stat.S_ISSOCK(os.lstat(path).st_mode):
+                raise InvalidConfig(f"{path} is no socket: move it away") from None
             Path(path).unlink()
         else:
             raise InvalidConfig(f"another agent listens on {path}: stop it first")

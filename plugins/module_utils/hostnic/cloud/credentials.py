@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from .. import redact
+from .. import guarded, redact
 from ..errors import InvalidConfig
 
 try:
@@ -130,7 +130,7 @@ def _content(path: str) -> t.Optional[dict[str, t.Any]]:
     """None where there is no such file. Mode and content come from one descriptor, so nobody swaps it between."""
     try:
         with Path(path).open(encoding="utf-8") as file:
-            mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
+            status = os.fstat(file.fileno())
             text = file.read()
     except FileNotFoundError:
         return None
@@ -151,8 +151,10 @@ def _content(path: str) -> t.Optional[dict[str, t.Any]]:
         return {}
     if not isinstance(content, dict) or not all(isinstance(name, str) for name in content):
         raise InvalidConfig(f"{path} must hold lines like qy_access_key_id: '…'", path=path)
+    mode = stat.S_IMODE(status.st_mode)
     if content.get("qy_secret_access_key") and mode & 0o077:
         raise InvalidConfig(f"{path} is open to others (mode {mode:04o}): run chmod 0600 {path}", path=path)
+    guarded.owned(path, status)
     return content
 
 

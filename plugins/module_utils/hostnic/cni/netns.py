@@ -32,8 +32,20 @@ def own() -> Identity:
     return _identity(Path("/proc/self/ns/net").stat())
 
 
-def inode(netns: int, host: Identity) -> int:
-    """The inode of a pod's netns. Raises `CniError` (8) where the descriptor is none, or the host's own."""
+def reserved(parking: str) -> t.Callable[[], frozenset[Identity]]:
+    """Those that no pod may have: the host's, and where ready NICs wait, as they are now."""
+
+    def now() -> frozenset[Identity]:
+        try:
+            return frozenset((own(), _identity(Path(parking).stat())))
+        except OSError:  # no parking place, no NICs in it
+            return frozenset((own(),))
+
+    return now
+
+
+def inode(netns: int, ours: t.Collection[Identity]) -> int:
+    """The inode of a pod's netns. Raises `CniError` (8) where the descriptor is none, or one of `ours`."""
     try:
         is_netns = fcntl.ioctl(netns, _NS_GET_NSTYPE) == _CLONE_NEWNET
     except OSError:
@@ -41,7 +53,7 @@ def inode(netns: int, host: Identity) -> int:
     if not is_netns:
         raise CniError(spec.BAD_NETNS, "CNI_NETNS is not a network namespace")
     status = os.fstat(netns)
-    if _identity(status) == host:
+    if _identity(status) in ours:
         raise CniError(spec.BAD_NETNS, "plugin's netns and netns from CNI_NETNS should not be the same")
     return status.st_ino
 

@@ -29,19 +29,22 @@ _LONGEST_QUEUE: t.Final = 120.0
 
 
 class Plugin:
-    """Carries out CNI calls; `bindaddr` is what a configuration's args.BindAddr must name."""
+    """Carries out CNI calls; `bindaddr` is what a configuration's args.BindAddr must name.
+
+    `ours`: the network namespaces that are no pod's.
+    """
 
     def __init__(
         self,
         verbs: Verbs,
         bindaddr: str,
         clock: Clock,
-        host: t.Callable[[], netns.Identity] = netns.own,
+        ours: t.Callable[[], t.Collection[netns.Identity]],
         listener: Telemetry = SILENCE,
     ) -> None:
         self._bindaddr = bindaddr
         self._clock = clock
-        self._host = host()
+        self._ours = ours
         self._listener = listener
         self._actions = verbs
         self._verbs: dict[str, t.Callable[[Invocation, Request, t.Optional[int], Wait], str]] = {
@@ -122,13 +125,13 @@ class Plugin:
         if descriptor is None:
             reason = request.netns_error or "no descriptor came with the request"
             raise CniError(spec.BAD_NETNS, f"CNI_NETNS {ascii(call.netns)} cannot be opened: {reason}")
-        return Netns(descriptor, netns.inode(descriptor, self._host))
+        return Netns(descriptor, netns.inode(descriptor, self._ours()))
 
     def _delete(self, call: Invocation, request: Request, descriptor: t.Optional[int], wait: Wait) -> str:
         inside = None
         try:
             if descriptor is not None:
-                inside = Netns(descriptor, netns.inode(descriptor, self._host))
+                inside = Netns(descriptor, netns.inode(descriptor, self._ours()))
         except CniError as error:
             log.info("%s: %s; its NIC is looked for elsewhere", call.key, error)
         self._actions.delete(call.key, inside, request.asked_at, wait)

@@ -8,7 +8,7 @@ import typing as t
 from dataclasses import fields
 from pathlib import Path
 
-from .. import config, probed
+from .. import config, guarded, probed
 from ..agent import logs, service
 from . import spelling
 from .command import OK, Command, Terminal
@@ -46,9 +46,11 @@ def _run(arguments: argparse.Namespace, terminal: Terminal) -> int:
     def read() -> tuple[config.Settings, dict[str, str]]:
         """Again, as at the start."""
         settings, origins = settings_of(arguments, terminal.environ, terminal.cwd)
+        guarded.configuration(origins)
         return measured.fitted(settings, origins), origins
 
     settings, origins = settings_of(arguments, terminal.environ, terminal.cwd)
+    guarded.configuration(origins)
     output = logs.set_up(terminal.err, terminal.environ, settings.loglevel)
     measured = probed.read(Path(config.DIRECTORY) / "probe.json")
     fitted = measured.fitted(settings, origins)

@@ -21,6 +21,7 @@ DIRECTORY: t.Final = "/etc/qingagent"  # in which the service runs
 INSTANCE_ID_PATH: t.Final = "/etc/qingcloud/instance-id"
 ENVIRONMENT: t.Final = "QINGAGENT_"
 DEFAULT: t.Final = "default"
+CREDENTIAL: t.Final = "client.yaml"  # the id of systemd's credential that is an access file
 
 
 _Found = dict[str, tuple[t.Any, str, str]]  # key ► value, what a sentence calls it, where it is from
@@ -34,15 +35,16 @@ def load(
 ) -> tuple[Settings, dict[str, str]]:
     """The settings, and for each key where its value is from: `default`, `--key`, `QINGAGENT_KEY` or a file's path.
 
-    Precedence: flag, environment, file, default. `flags` goes by key (`pool-low`), None is not given. The file is
-    `config_path`, else QINGAGENT_CONFIG, else `QingAgent.yaml` (or another format) in `cwd`, else none; relative paths
-    count from `cwd`. Raises `InvalidConfig` naming the setting.
+    Precedence: flag, environment, systemd's credentials (the access file alone), file, default. `flags` goes by key
+    (`pool-low`), None is not given. The file is `config_path`, else QINGAGENT_CONFIG, else `QingAgent.yaml` (or another
+    format) in `cwd`, else none; relative paths count from `cwd`. Raises `InvalidConfig` naming the setting.
     """
     found: _Found = {}
     named = config_path or environ.get(f"{ENVIRONMENT}CONFIG")
     path = Path(cwd, named) if named else files.find(cwd)
     if path is not None:
         found.update(_from_file(path))
+    found.update(_from_credentials(environ))
     found.update(_from_environ(environ))
     found.update(
         {_known(key, "flags"): (value, f"--{key}", f"--{key}") for key, value in flags.items() if value is not None}
@@ -95,6 +97,15 @@ def _from_file(path: Path) -> _Found:
         if value is not None:
             found[key] = (value, f"{written} in {path}", str(path))
     return found
+
+
+def _from_credentials(environ: t.Mapping[str, str]) -> _Found:
+    """The access file that the unit was given by LoadCredential= or the like, see systemd.exec(5)."""
+    directory = environ.get("CREDENTIALS_DIRECTORY")
+    path = Path(directory or "", CREDENTIAL)
+    if not directory or not path.exists():
+        return {}
+    return {"QYAccessFilePath": (str(path), "CREDENTIALS_DIRECTORY", "CREDENTIALS_DIRECTORY")}
 
 
 def _from_environ(environ: t.Mapping[str, str]) -> _Found:

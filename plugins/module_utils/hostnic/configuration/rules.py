@@ -66,6 +66,9 @@ def _places(settings: Settings) -> Problems:
         found = _ADDRESS.fullmatch(address)
         if not found or int(found.group(1)) > 65535:
             yield key, f"{key} {address!r} must be an address and a port, such as 127.0.0.1:31080"
+    if not is_loopback(settings.bindaddr.rpartition(":")[0].strip("[]")):
+        said = f"bindaddr {settings.bindaddr!r} would let others order this node's NICs"
+        yield "bindaddr", f"{said}: use 127.0.0.1 and the port, as in 127.0.0.1:31080"
     if not is_loopback(settings.manageaddr.rpartition(":")[0].strip("[]")):
         said = f"manageaddr {settings.manageaddr!r} would tell others of this node's pods"
         yield "manageaddr", f"{said}: use 127.0.0.1, and have Prometheus scrape from this host (docs/metrics.md)"

@@ -11,6 +11,8 @@ import typing as t
 from pathlib import Path
 from urllib.parse import quote
 
+from .. import guarded
+
 KEPT: t.Final = 5  # files of one kind that are kept aside; the oldest goes first
 # Seconds to wait for a person's own sqlite3 to let go.
 PATIENCE: t.Final = 5.0
@@ -40,6 +42,17 @@ def connect(path: Path, readonly: bool = False) -> sqlite3.Connection:
     )
     link.text_factory = _text
     return link
+
+
+def refuse_planted(path: Path) -> None:
+    """Raises `InvalidConfig` where a file that SQLite or we would read is a link, or others may have written it.
+
+    A directory in such a place is read by nobody: that is damage.
+    """
+    for side in (*_SIDES, ".new"):
+        name = Path(f"{path}{side}")
+        if name.is_symlink() or not name.is_dir():
+            guarded.regular(name)
 
 
 def inode(path: Path) -> t.Optional[Inode]:

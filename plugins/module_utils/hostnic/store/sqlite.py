@@ -13,6 +13,7 @@ import threading
 import typing as t
 from pathlib import Path
 
+from .. import guarded
 from ..model import Record
 from ..ports import Journal
 from . import codec, files, salvage, schema
@@ -33,7 +34,8 @@ class SqliteStore:
 
     Raises `StoreLocked` where another process writes there, `StoreFailed` for a newer schema without a way down and
     for a refusing disk. A damaged file is kept aside and what can be read of it carried over (see `salvage`); one that
-    is removed or replaced while it is in use is written anew. `kept_as`: where the file before is, if any was.
+    is removed or replaced while it is in use is written anew. `kept_as`: where the file before is, if any was. Raises
+    `InvalidConfig` where others than root have had a hand in the directory or the files that are there.
     """
 
     def __init__(self, statedir: t.Union[str, Path]) -> None:
@@ -47,6 +49,7 @@ class SqliteStore:
         self._log_inode: t.Optional[files.Inode] = None
         self._durable: t.Optional[bool] = None  # as the link is set, None before its first write
         self.kept_as: t.Optional[Path] = None
+        guarded.place(directory, "statedir")
         _private(directory)
         self._writer = WriterLock(directory)
         try:
@@ -171,6 +174,7 @@ class SqliteStore:
         )
 
     def _open(self) -> None:
+        files.refuse_planted(self._path)
         files.finish(self._path)
         try:
             self._take(_opened(self._path))
@@ -213,8 +217,13 @@ class SqliteStore:
 
 
 def read(statedir: Path) -> Journal:
-    """What the journal there says, which is left as it is; an empty one where there is none. Raises `StoreFailed`."""
+    """What the journal there says, which is left as it is; an empty one where there is none.
+
+    Raises `StoreFailed`, and `InvalidConfig` where others than root have had a hand in it.
+    """
     path = statedir / FILE
+    guarded.place(statedir, "statedir")
+    files.refuse_planted(path)
     if not path.exists():
         return Journal(("", ""))
     try:
