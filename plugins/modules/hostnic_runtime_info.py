@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # ruff: noqa: E402
-"""Documentation and wiring; the reading is done in module_utils/_ansible/runtimes.py."""
+"""Documentation and wiring; the reading is done in module_utils/hostnic/runtimes.py."""
 
 from __future__ import annotations
 
@@ -151,7 +151,8 @@ from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils._ansible import kubelets, runtimes
+from ..module_utils._ansible import kubelets
+from ..module_utils.hostnic import runtimes
 
 ARGUMENTS: dict[str, dict[str, t.Any]] = {
     "conf_name": {"default": "05-qingcloud.conflist"},

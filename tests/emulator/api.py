@@ -7,6 +7,7 @@ import json
 import logging
 import threading
 import typing as t
+from dataclasses import replace
 from urllib.parse import parse_qsl
 
 from tests.emulator.actions import ACTIONS, ZONELESS, Call
@@ -40,6 +41,10 @@ class Api:
 
     def answer(self, request: Request) -> Reply | None:
         """None hangs up."""
+        reply = self._reply(request)
+        return replace(reply, ahead=self._cloud.settings.wall_ahead) if reply else None
+
+    def _reply(self, request: Request) -> Reply | None:
         if request.path not in PATHS:
             return Reply(b'{"message": "not found"}', 404)
         settings = self._cloud.settings

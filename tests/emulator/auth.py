@@ -62,7 +62,7 @@ class Authenticator:
         return key
 
     def _check_window(self, stamp: float, values: t.Mapping[str, str]) -> None:
-        settings, now = self._cloud.settings, self._wall()
+        settings, now = self._cloud.settings, self._wall() + self._cloud.settings.wall_ahead
         last = stamp + WINDOW_SECONDS
         if settings.expires_widens_window and "expires" in values:
             last = max(last, _moment(values, "expires"))

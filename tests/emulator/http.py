@@ -9,6 +9,7 @@ import socket
 import socketserver
 import sys
 import threading
+import time
 import typing as t
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -33,6 +34,7 @@ class Reply:
     body: bytes
     status: int = 200
     content_type: str = "application/json; charset=utf-8"
+    ahead: float = 0.0  # seconds, of the Date header
 
 
 Answer = t.Callable[[Request], t.Optional[Reply]]
@@ -104,6 +106,7 @@ class _Handler(BaseHTTPRequestHandler):
     disable_nagle_algorithm = True
     wbufsize = 65536
     server: _Server
+    _ahead = 0.0
 
     def do_GET(self) -> None:
         self._serve()
@@ -129,11 +132,15 @@ class _Handler(BaseHTTPRequestHandler):
         if reply is None:
             self.close_connection = True
             return
+        self._ahead = reply.ahead
         self.send_response(reply.status)
         self.send_header("Content-Type", reply.content_type)
         self.send_header("Content-Length", str(len(reply.body)))
         self.end_headers()
         self.wfile.write(reply.body)
+
+    def date_time_string(self, timestamp: float | None = None) -> str:
+        return super().date_time_string(time.time() + self._ahead if timestamp is None else timestamp)
 
     def log_message(self, format: str, *args: t.Any) -> None:
         """Quiet: the counters say what was called."""

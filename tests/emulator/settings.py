@@ -164,9 +164,11 @@ class Settings:
     aspoof_shown: bool = False
 
     # Not unknown but a property of the place: what the fabric checks of NICs with enable_aspoof=1, how long
-    # a call takes, and whether an attached NIC's address may be changed.
+    # a call takes, how many seconds the cloud's clock is ahead of this machine's, and whether an attached NIC's
+    # address may be changed.
     port_security: t.Literal["off", "mac", "mac+ip"] = "mac+ip"
     api_latency: float = 0.0
+    wall_ahead: float = 0.0
     modify_attached_address: t.Literal["refuse", "allow"] = "refuse"
 
     @classmethod

@@ -29,6 +29,8 @@ RANKS = {
     "configuration": 1,
     "config": 2,
     "model": 2,
+    "host": 1,
+    "runtimes": 1,
     "demand": 3,
     "policy": 3,
     "settle": 3,
@@ -60,13 +62,14 @@ RANKS = {
     "operate": 16,
     "store": 16,
     "agent": 17,
-    "commands": 18,
+    "doctor": 18,
+    "commands": 19,
 }
 # What they implement lies in `ports`: they know nothing above it, and only the agent knows them.
 ADAPTERS = ("cloud", "net", "store")
 # Third-party package ► where in the package it may be imported.
 THIRD_PARTY = {
-    "yaml": ("configuration", "cloud"),
+    "yaml": ("configuration", "cloud", "doctor"),
     "qingcloud": ("cloud",),
     "pyroute2": ("net",),
     "prometheus_client": ("agent",),

@@ -15,12 +15,12 @@ from hostnic.agent.unix import UnixDoor, listen_at
 from hostnic.model import POOL
 from hostnic.states import State
 from plugins.module_utils._ansible import turns
-from plugins.module_utils._ansible.host import Host
 from plugins.module_utils._ansible.nics import manage
 from plugins.module_utils.hostnic.cloud.build import connect
 from plugins.module_utils.hostnic.cloud.limiter import RateLimiter
 from plugins.module_utils.hostnic.config import Settings
 from plugins.module_utils.hostnic.errors import Busy, Denied, HostnicError, InvalidConfig, NotFound, Unreachable
+from plugins.module_utils.hostnic.host import Host
 from plugins.module_utils.hostnic.nicwork import POLL
 from tests.support.node import INSTANCE, Node
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import typing as t
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 
 from hostnic.errors import LinkFailed
 from hostnic.net import host_findings
-from hostnic.net.host_findings import dropping_chains, drops_by_policy, reverse_path
+from hostnic.net.host_findings import accepts_gateways, dropping_chains, drops_by_policy, reverse_path
 
 # as nft 1.0.6 prints it
 LISTING = """{"nftables": [
@@ -48,6 +49,8 @@ def test_an_answer_of_another_shape_is_told(answer: str) -> None:
         ("-P FORWARD DROP\n", True),
         ("-P FORWARD DROP\n-A FORWARD -j KUBE-FORWARD\n", True),
         ("-P FORWARD ACCEPT\n-A FORWARD -i docker0 -j DROP\n", False),
+        ("-P FORWARD DROP\n-A FORWARD -i qg+ -j ACCEPT\n-A FORWARD -o qg+ -j ACCEPT\n", False),
+        ("-P FORWARD DROP\n-A FORWARD -i qg+ -j ACCEPT\n", True),
         ("", False),
     ],
 )
@@ -55,9 +58,35 @@ def test_the_policy_in_legacy_iptables(rules: str, drops: bool) -> None:
     assert drops_by_policy(rules) is drops
 
 
+def rule(*expr: t.Any) -> str:
+    return json.dumps({"nftables": [{"metainfo": {}}, {"chain": {}}, *({"rule": {"expr": one}} for one in expr)]})
+
+
+def match(key: str, right: str = "qg*") -> dict[str, t.Any]:
+    return {"match": {"op": "==", "left": {"meta": {"key": key}}, "right": right}}
+
+
+COUNT, ACCEPT = {"counter": {"packets": 0, "bytes": 0}}, {"accept": None}
+
+
+@pytest.mark.parametrize(
+    ("listing", "accepts"),
+    [
+        (rule([match("iifname"), ACCEPT], [match("oifname"), COUNT, ACCEPT]), True),
+        (rule([match("iifname"), ACCEPT]), False),
+        (rule([match("iifname"), ACCEPT], [match("oifname", "eth0"), ACCEPT]), False),
+        (rule([match("iifname"), ACCEPT], [match("oifname"), {"drop": None}]), False),
+        (rule([{"match": {"op": "==", "left": {"ct": {"key": "mark"}}, "right": "qg*"}}, ACCEPT]), False),
+        (rule(), False),
+    ],
+)
+def test_a_chain_that_lets_gateways_pass(listing: str, accepts: bool) -> None:
+    assert accepts_gateways(listing) is accepts
+
+
 @pytest.mark.parametrize(("of_all", "of_iface"), [("1", "0"), ("0", "1"), ("1", "1")])
 def test_a_strict_source_check_names_both_values_and_the_remedy(of_all: str, of_iface: str) -> None:
-    (told,) = reverse_path("ens3", of_all, of_iface)
+    (told,) = map(str, reverse_path("ens3", of_all, of_iface))
     assert f"rp_filter is {of_all} for all links and {of_iface} for ens3" in told
     assert "Set net/ipv4/conf/ens3/rp_filter to 2" in told
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from plugins.module_utils._ansible import runtimes
-from plugins.module_utils._ansible.runtimes import Runtime, find, toml_strings
+from plugins.module_utils.hostnic import runtimes
+from plugins.module_utils.hostnic.runtimes import Runtime, find, toml_strings
 
 NAME = "05-qingcloud.conflist"
 

@@ -11,12 +11,12 @@ from dataclasses import dataclass, replace
 
 from ..hostnic import config
 from ..hostnic.errors import Denied, InvalidConfig
+from ..hostnic.host import Host
 from ..hostnic.model import POOL, CloudNic, nic_names
 from ..hostnic.nics import ATTACHED, Plan, Seen, Use, Wanted, owner_of, plan
 from ..hostnic.nicwork import Worker
 from ..hostnic.ports import Cloud
 from . import agent as agents
-from .host import Host
 from .nic_facts import facts, picture
 from .pooled import Pooled
 from .turns import turn

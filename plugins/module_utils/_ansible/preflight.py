@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 
 from ..hostnic import config
 from ..hostnic.errors import Denied, HostnicError, InvalidConfig, Unreachable
+from ..hostnic.host import Host
 from ..hostnic.model import Vxnet
 from ..hostnic.net import host_findings
 from ..hostnic.ports import Cloud
-from .host import Host
 
 _T = t.TypeVar("_T")
 

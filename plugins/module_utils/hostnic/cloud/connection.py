@@ -31,6 +31,9 @@ _LONGEST_QUERY = 3500
 # What the SDK adds: action, zone, key id, stamp, versions, request id, signature.
 _COMMON_LENGTH = 400
 
+# Seconds between the clocks that are told of; at 60 the API refuses.
+CLOCK_TOLERANCE: t.Final = 30.0
+
 # (action, seconds, outcome: "ok" or the error's kind)
 Observer = t.Callable[[str, float, str], None]
 
@@ -90,13 +93,17 @@ class Connection:
         self._clock = clock
         self._wall = wall
         self._exchange = exchange
+        self._ahead: t.Optional[float] = None
 
     def __repr__(self) -> str:
         return f"Connection({self._access.protocol}://{self._access.host}:{self._access.port}, {self._zone})"
 
     def state(self) -> dict[str, t.Any]:
-        """What holds calls back, JSON-ready: see `RateLimiter.state` and `Breaker.state`."""
-        return {"limiter": self._limiter.state(), "breaker": self._breaker.state()}
+        """What holds calls back, JSON-ready: see `RateLimiter.state` and `Breaker.state`.
+
+        `clock_ahead`: seconds that this machine's clock was ahead of the API's at the last answer; None before one.
+        """
+        return {"limiter": self._limiter.state(), "breaker": self._breaker.state(), "clock_ahead": self._ahead}
 
     def reread(self) -> bool:
         """Its key was given to it."""
@@ -154,9 +161,10 @@ class Connection:
     def _answer(self, action: str, params: dict[str, t.Any], key: Key) -> dict[str, t.Any]:
         exchange = self._exchange(self._route, key, self._zone, self._clock)
         answer = self._send(exchange, action, params, bool(key.token))
+        self._compare_clocks(exchange.date)
         code = _ret_code(answer)
         if code != 0:
-            raise self._refusal(action, code, answer, exchange.date)
+            raise self._refusal(action, code, answer)
         return answer
 
     def _send(self, exchange: Exchange, action: str, params: dict[str, t.Any], role: bool) -> dict[str, t.Any]:
@@ -189,9 +197,7 @@ class Connection:
         why = getattr(error, "strerror", None) or type(error).__name__
         return errors.Unreachable(f"{action} failed on the way to {where} ({why}){unclear}", ambiguous=sent)
 
-    def _refusal(
-        self, action: str, code: t.Optional[int], answer: t.Mapping[str, t.Any], date: str
-    ) -> errors.HostnicError:
+    def _refusal(self, action: str, code: t.Optional[int], answer: t.Mapping[str, t.Any]) -> errors.HostnicError:
         message = answer.get("message")
         message = message if isinstance(message, str) else ""
         if code is None:
@@ -200,18 +206,22 @@ class Connection:
             return replies.with_message(error, replies.printable(message))
         source = self._access.source
         key = f"qy_access_key_id in {source}" if self._access.key and source.startswith("/") else source
-        return replies.failure(action, code, message, access=key, clock_off=self._clock_off(date))
+        return replies.failure(action, code, message, access=key, clock_off=self._clock_off())
 
     def _file(self) -> str:
         return self._access.source if self._access.source.startswith("/") else "the access file"
 
-    def _clock_off(self, date: str) -> str:
-        """What the answer's Date header tells about this machine's clock; empty where it tells nothing."""
+    def _compare_clocks(self, date: str) -> None:
+        """By the answer's Date header, which has whole seconds; one that is none tells nothing."""
         try:
-            ahead = self._wall() - email.utils.parsedate_to_datetime(date).timestamp()
+            self._ahead = round(self._wall() - email.utils.parsedate_to_datetime(date).timestamp(), 1)
         except (TypeError, ValueError, IndexError):
-            return ""
-        if abs(ahead) < 30:
+            self._ahead = None
+
+    def _clock_off(self) -> str:
+        """As the last answer told it; empty where it told nothing."""
+        ahead = self._ahead
+        if ahead is None or abs(ahead) < CLOCK_TOLERANCE:
             return ""
         return f"this machine's clock is {abs(ahead):.0f} s {'ahead of' if ahead > 0 else 'behind'} the API's"
 
