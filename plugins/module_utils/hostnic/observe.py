@@ -85,12 +85,6 @@ class Observer:
         """NICs of our name that the last look around has shown and that are not taken in yet."""
         return self._adopter.waiting
 
-    @property
-    def age(self) -> t.Optional[float]:
-        """Seconds since the last look that was completed; None before the first."""
-        ago = self._parts.clock() - self._looked_at
-        return None if ago == float("inf") else ago
-
     def look(self, links: t.Mapping[str, Link], around: bool = False) -> None:
         """One reading of our NICs, and what follows from it for each. `around`: whenever the last look around was."""
         arrived = frozenset(nic.nic_id for nic in self._table.nics(State.ATTACHING) if nic.nic_id in links)

@@ -70,7 +70,6 @@ class Reconciler:
             "draining": snapshot.draining,
             "trouble": trouble.facts() if trouble else None,
             "look_wanted": self._parts.orders.look_wanted,
-            "looked": self._observer.age,
             "strangers": self._observer.strangers,
             "proven": self._observer.foreign is not None,
             "looked_ago": self._looked_ago(),

@@ -5,9 +5,11 @@ from __future__ import annotations
 
 import base64
 import json
+import time
 import typing as t
 import urllib.error
 import urllib.request
+from email.utils import parsedate_to_datetime
 
 import pytest
 
@@ -123,6 +125,16 @@ def test_version_and_req_id_are_optional(emu: Emulator) -> None:
 def test_the_window_is_wall_time(emu: Emulator, offset: float, code: int) -> None:
     emu.advance(7 * 86400)
     assert ask(emu, common("DescribeNics", time_stamp=now_stamp(offset)))["ret_code"] == code
+
+
+def test_the_clouds_clock_may_be_another(raw: Rig) -> None:
+    raw.set(wall_ahead=300.0)
+    assert ask(raw.emu, common("DescribeNics"))["ret_code"] == 1300
+    assert ask(raw.emu, common("DescribeNics", time_stamp=now_stamp(300)))["ret_code"] == 0
+    with pytest.raises(urllib.error.HTTPError) as answer:
+        fetch(f"{raw.emu.url}/nowhere")
+    told = parsedate_to_datetime(answer.value.headers["Date"]).timestamp()
+    assert abs(told - time.time() - 300) < 30
 
 
 def test_future_stamps_as_far_as_the_setting_says(raw: Rig) -> None:

@@ -10,6 +10,7 @@ import typing as t
 from .. import redact
 from ..errors import HostnicError
 from . import (
+    doctor,
     drain,
     explain,
     help,
@@ -34,6 +35,7 @@ COMMANDS: t.Final[tuple[Command, ...]] = (
     pool.COMMAND,
     leases.COMMAND,
     explain.COMMAND,
+    doctor.COMMAND,
     release.COMMAND,
     drain.COMMAND,
     resume.COMMAND,

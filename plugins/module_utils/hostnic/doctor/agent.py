@@ -75,6 +75,7 @@ def runs(patient: Patient) -> t.Iterator[Seen]:
             yield error(f"{units.SOCKET} is {socket.state}: no pod starts", f"systemctl start {units.SOCKET}")
         if not agent.active or not socket.active:
             return
+    patient.told()  # what cannot be read is told by another check
     try:
         patient.answer("ping")
     except HostnicError as silent:
@@ -111,16 +112,16 @@ def settings(patient: Patient) -> t.Iterator[Seen]:
 
 def last_look(patient: Patient) -> t.Iterator[Seen]:
     told = patient.answer("explain")
-    if "looked" not in told:
+    if "looked_ago" not in told:
         raise CannotTell("the agent that runs is too old to tell")
     allowed = 3 * max(QUIET_LIMIT, patient.settings.reconcile_interval)
     remedy = "qingagent explain says under `trouble` why; qingagent look has it look at once"
-    if told["looked"] is None:
+    if told["looked_ago"] is None:
         if patient.monotonic() - patient.units()[units.AGENT].since > STARTING:
             yield error("the agent has not seen the cloud since it was started, so it makes no NIC", remedy)
-    elif told["looked"] > allowed:
-        what = f"the agent has not looked at the cloud for {told['looked'] / 60:.0f} min"
-        yield error(f"{what}, and should each {allowed / 180:.0f}", remedy)
+    elif told["looked_ago"] > allowed:
+        what = f"the agent has not looked at the cloud for {told['looked_ago'] / 60:.0f} min"
+        yield error(f"{what}, and looks each {allowed / 180:.0f} min at the latest", remedy)
 
 
 def held_still(patient: Patient) -> t.Iterator[Seen]:

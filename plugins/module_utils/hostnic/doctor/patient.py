@@ -9,7 +9,7 @@ import typing as t
 from functools import partial
 from pathlib import Path
 
-from .. import config, runtimes
+from .. import config, runtimes, wire
 from ..cloud.build import connect
 from ..config import Settings
 from ..configuration.load import INSTANCE_ID_PATH
@@ -24,7 +24,7 @@ from .finding import CannotTell
 from .reader import Reader
 
 T = t.TypeVar("T")
-CONFIGURATION: t.Final = "/etc/qingagent"
+CONFIGURATION: t.Final = config.DIRECTORY
 ANSWER: t.Final = 4.0  # s that the agent, and each try of a call, may take: a check has more
 # These have a link and stay where they are.
 SETTLED: t.Final = (State.READY, State.QUARANTINE, State.HELD, State.IN_USE, State.GATEWAY)
@@ -61,10 +61,10 @@ class Told(t.NamedTuple):
     origins: t.Mapping[str, str]
 
 
-def ask_cloud(told: Told, access_file: str) -> Cloud:
+def ask_cloud(told: Told, answer: float = ANSWER) -> Cloud:
     """With the agent's own client, but little patience; nothing is sent yet. Raises `InvalidConfig`."""
-    hurry = {"connection_timeout": ANSWER, "connection_retries": 1}
-    return connect(told.settings, origins=told.origins, overrides=hurry, patience=ANSWER - 1)
+    hurry = {"connection_timeout": answer, "connection_retries": 1}
+    return connect(told.settings, origins=told.origins, overrides=hurry, patience=0.75 * answer)
 
 
 class Patient:
@@ -75,7 +75,7 @@ class Patient:
         reader: Reader,
         told: t.Callable[[], Told],
         ask: Ask,
-        cloud: t.Callable[[Told, str], Cloud] = ask_cloud,
+        cloud: t.Callable[[Told], Cloud] = ask_cloud,
         wall: t.Callable[[], float] = time.time,
         monotonic: t.Callable[[], float] = time.monotonic,
     ) -> None:
@@ -89,7 +89,7 @@ class Patient:
         self.journal: Once[Journal] = Once(lambda: sqlite.read(reader.at(self.settings.statedir)))
         self.chains = Once(lambda: host_findings.nft(("list", "chains"), reader.run))
         self.surroundings = Once(lambda: runtimes.find("", reader.output, reader.root))
-        self.cloud: Once[Cloud] = Once(lambda: cloud(self.told(), self.settings.access_file))
+        self.cloud: Once[Cloud] = Once(lambda: cloud(self.told()))
         self.attached = Once(lambda: self.cloud().describe_nics(instance_id=self.instance_id()))
         self.vxnets = Once(self._vxnets)
         self.named = Once(self._named)
@@ -156,6 +156,11 @@ class Patient:
         return [nic for purpose in (POOL, GATEWAY) for nic in self.cloud().describe_nics(name=names[purpose])]
 
 
-def load(config_path: t.Optional[str], environ: t.Mapping[str, str]) -> Told:
-    """As the service does, whose working directory is /etc/qingagent. Raises `InvalidConfig`."""
-    return Told(*config.load({}, environ, Path(CONFIGURATION), config_path))
+def load(config_path: t.Optional[Path], environ: t.Mapping[str, str]) -> Told:
+    """As the service does, whatever directory this is called in. Raises `InvalidConfig`."""
+    return Told(*config.load({}, environ, CONFIGURATION, config_path))
+
+
+def of_this_node(config_path: t.Optional[Path], environ: t.Mapping[str, str]) -> Patient:
+    """Nothing is looked at yet."""
+    return Patient(Reader(), lambda: load(config_path, environ), lambda path, op: wire.ask(path, op, timeout=ANSWER))
