@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 import socket
 import stat
 import subprocess
@@ -167,6 +168,14 @@ def test_no_other_path_is_opened(bench: Bench, path: str) -> None:
     bench.serve()
     assert "below /run/netns" in bench.add(path)["netns_error"]
     assert bench.calls == [(wire.CNI, None)]
+
+
+def test_a_fifo_holds_nobody_up(bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not below /run/netns, where each `ip` of this machine would wait for its writer."""
+    os.mkfifo(tmp_path / "fifo")
+    monkeypatch.setattr(tcp, "_PATHS", (re.compile(re.escape(str(tmp_path / "fifo"))),))
+    bench.serve()
+    assert bench.add(str(tmp_path / "fifo")) == {"netns_error": ""}  # that it is no netns is seen by CNI
 
 
 def test_what_is_too_large_is_not_read(bench: Bench) -> None:
