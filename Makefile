@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # As root on a Debian machine: `make lab` and `make test` do all their own set-up.
 .POSIX:
-.PHONY: help setup lab lab-down test model soak bench lint pythons docs changelog
+.PHONY: help setup lab lab-down test model soak bench idle lint pythons docs changelog
 
 python = .venv/bin/python
 
@@ -28,6 +28,9 @@ soak: setup ## What takes longer: the lab up and down ten times, and killed at r
 
 bench: setup ## What a repeated roll-out over 20 names costs, beside as many pings, in the lab that runs (PAIRS=)
 	@$(python) -m tests.bench.site_cost --pairs $${PAIRS:-5}
+
+idle: setup ## What an agent with 60 NICs costs while nothing happens, and after 10,000 pods (IDLE=)
+	@$(python) -m tests.bench.idle $(IDLE)
 
 lint: setup ## Style, types, and what the tools for collections say of the artifact (CHECKS=)
 	@$(python) -m tests.quality $(CHECKS)
