@@ -7,6 +7,7 @@ them; nothing of it reaches the threads that serve pods.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import logging
@@ -148,7 +149,8 @@ class Manage:
 
     def stop(self) -> None:
         self._stopping = True
-        self._wake_in.send(b"!")
+        with contextlib.suppress(OSError):  # awake it sees that by itself, and closes this
+            self._wake_in.send(b"!")
         self._thread.join()
 
     # -- its thread ----------------------------------------------------------------------------------------------------
