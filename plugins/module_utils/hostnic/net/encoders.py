@@ -111,8 +111,8 @@ def encode(what: str, kind: int, flags: int, fields: t.Mapping[str, int], attrib
     return _encoded(what, kind, flags, tuple(fields.items()), attributes)
 
 
-# A NIC's messages are the same in each of its lives, and encoding is half of what an ADD costs beside the move. Those of
-# 60 NICs are some 600; the rest are moves, which name the descriptor of a pod's namespace.
+# A NIC's messages are the same in each of its lives, and encoding is half of what an ADD costs beside the move. 60 NICs
+# have some 600; the rest are moves, which name the descriptor of a pod's namespace.
 @functools.lru_cache(maxsize=1024)
 def _encoded(what: str, kind: int, flags: int, fields: tuple[tuple[str, int], ...], attributes: Attributes) -> bytes:
     message = _CLASSES[what]()
