@@ -3,9 +3,11 @@
 
     python3 - crowd COUNT STAYING <this file
     python3 - stream WORKERS FILE <this file
+    python3 - row WORKERS COUNT:FILE <this file
 
 A crowd comes at the same moment: every STAYING-th pod stays until all have had their answer; the others go at once. A
-stream goes on until FILE appears: each worker starts and ends one pod after the other. A pod whose ADD failed gets its
+stream goes on until FILE appears: each worker starts and ends one pod after the other. A row goes on until COUNT pods
+have had their turn as well; a worker's pods have one netns after the other. A pod whose ADD failed gets its
 DEL too. Prints a list with one object for each call: `pod verb status seconds stdout`.
 """
 
@@ -32,8 +34,8 @@ def netns(word: str, names: list[str]) -> None:
     subprocess.run(["ip", "-force", "-batch", "-"], input=lines.encode(), check=word == "add")
 
 
-def call(verb: str, name: str) -> dict[str, t.Any]:
-    environment = {"CNI_COMMAND": verb, "CNI_CONTAINERID": name, "CNI_NETNS": "/run/netns/" + name,
+def call(verb: str, name: str, place: str = "") -> dict[str, t.Any]:
+    environment = {"CNI_COMMAND": verb, "CNI_CONTAINERID": name, "CNI_NETNS": "/run/netns/" + (place or name),
                    "CNI_IFNAME": "eth0", "CNI_PATH": "/opt/cni/bin"}  # fmt: skip
     began = time.monotonic()
     try:
@@ -84,6 +86,19 @@ def flow(number: int, stop: Path, calls: list[dict[str, t.Any]]) -> None:
         time.sleep(PAUSE)
 
 
+def queue(number: int, numbers: t.Iterator[int], over: t.Callable[[int], bool], calls: list[dict[str, t.Any]]) -> None:
+    place = f"{PREFIX}{number}"
+    netns("add", [place])
+    try:
+        for count in numbers:
+            if over(count):
+                return
+            for verb in ("ADD", "DEL"):
+                calls.append(call(verb, f"{place}-{count}", place))
+    finally:
+        netns("delete", [place])
+
+
 def crowd(count: int, staying: int) -> list[list[dict[str, t.Any]]]:
     names = [PREFIX + str(number) for number in range(count)]
     answered = Answered(count)
@@ -108,6 +123,19 @@ def stream(workers: int, stop: str) -> list[list[dict[str, t.Any]]]:
     return calls
 
 
+def row(workers: int, until: str) -> list[list[dict[str, t.Any]]]:
+    count, _, stop = until.partition(":")
+    calls: list[list[dict[str, t.Any]]] = [[] for _ in range(workers)]
+    numbers = itertools.count()
+
+    def over(number: int) -> bool:
+        return number >= int(count) and Path(stop).exists()
+
+    together([threading.Thread(target=queue, args=(one, numbers, over, calls[one])) for one in range(workers)])
+    Path(stop).unlink()
+    return calls
+
+
 def together(threads: list[threading.Thread]) -> None:
     for thread in threads:
         thread.start()
@@ -116,7 +144,12 @@ def together(threads: list[threading.Thread]) -> None:
 
 
 def main(how: str, many: str, which: str) -> None:
-    lives = crowd(int(many), int(which)) if how == "crowd" else stream(int(many), which)
+    if how == "crowd":
+        lives = crowd(int(many), int(which))
+    elif how == "row":
+        lives = row(int(many), which)
+    else:
+        lives = stream(int(many), which)
     json.dump([one for life in lives for one in life], sys.stdout)
 
 

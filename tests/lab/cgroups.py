@@ -43,6 +43,20 @@ def unified() -> bool:
     return Path("/sys/fs/cgroup/cgroup.controllers").exists()
 
 
+@contextlib.contextmanager
+def favoured(name: str, factor: int = 40) -> t.Iterator[None]:
+    """The group ``name`` gets so many times the share of the processors that it has, as far as others want them too."""
+    files = [top / name / key for top in hierarchies() for key in ("cpu.shares", "cpu.weight")]
+    before = {file: int(file.read_text()) for file in files if file.exists()}
+    for file, share in before.items():
+        file.write_text(str(min(share * factor, 10_000 if file.name == "cpu.weight" else 262_144)))
+    try:
+        yield
+    finally:
+        for file, share in before.items():
+            file.write_text(str(share))
+
+
 def make(name: str) -> list[Path]:
     """The group ``name`` in every hierarchy."""
     groups = []

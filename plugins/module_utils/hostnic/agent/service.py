@@ -7,6 +7,7 @@ import logging
 import os
 import signal
 import threading
+import time
 import typing as t
 from pathlib import Path
 
@@ -37,7 +38,10 @@ from .unix import UnixDoor, listen_at
 log = logging.getLogger("hostnic.agent")
 
 PARKING: t.Final = "/run/netns/qingagent"
-GRACE: t.Final = 10.0  # s that running requests get when the agent stops
+# s that running requests get when the agent stops: what has a NIC is done by then, what waits for one is asked again
+GRACE: t.Final = 2.0
+# s for the agent's own threads: a call to the cloud is in the journal, for the next agent to finish
+LEAVE: t.Final = 1.0
 TICK: t.Final = 5.0  # s between signs of life where systemd asks for none
 
 
@@ -152,8 +156,10 @@ def run(
     server.stop(GRACE)
     monitor.stop()
     engine.wake.set()
+    engine.pool.poke()
+    until = time.monotonic() + LEAVE
     for thread in threads:
-        thread.join(GRACE)
+        thread.join(max(0.0, until - time.monotonic()))
     engine.close()
 
 

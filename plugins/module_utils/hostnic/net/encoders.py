@@ -10,13 +10,15 @@ import functools
 import typing as t
 
 from ..errors import InvalidConfig, LinkFailed
+from .lean import modules_of
 
 try:
-    from pyroute2.netlink import NLA_F_NESTED, nla, nlmsg  # type: ignore[import-untyped]
-    from pyroute2.netlink.rtnl.fibmsg import fibmsg  # type: ignore[import-untyped]
-    from pyroute2.netlink.rtnl.ifaddrmsg import ifaddrmsg  # type: ignore[import-untyped]
-    from pyroute2.netlink.rtnl.ndmsg import ndmsg  # type: ignore[import-untyped]
-    from pyroute2.netlink.rtnl.rtmsg import rtmsg  # type: ignore[import-untyped]
+    with modules_of("pyroute2"):
+        from pyroute2.netlink import NLA_F_NESTED, nla, nlmsg  # type: ignore[import-untyped]
+        from pyroute2.netlink.rtnl.fibmsg import fibmsg  # type: ignore[import-untyped]
+        from pyroute2.netlink.rtnl.ifaddrmsg import ifaddrmsg  # type: ignore[import-untyped]
+        from pyroute2.netlink.rtnl.ndmsg import ndmsg  # type: ignore[import-untyped]
+        from pyroute2.netlink.rtnl.rtmsg import rtmsg  # type: ignore[import-untyped]
 except ImportError as error:
     _MISSING: t.Optional[ImportError] = error
     _CLASSES: dict[str, t.Any] = {}

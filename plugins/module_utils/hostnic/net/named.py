@@ -7,11 +7,6 @@ import contextlib
 import errno
 from pathlib import Path
 
-try:
-    from pyroute2 import netns as pyroute2_netns  # type: ignore[import-untyped]
-except ImportError:  # told when it is used
-    pyroute2_netns = None
-
 from ..errors import LinkFailed
 from . import netns, sysctl
 
@@ -23,8 +18,12 @@ def make(path: str) -> bool:
     """
     if _stands(path):
         return False
-    if pyroute2_netns is None:
-        raise LinkFailed("the Python package pyroute2 is missing: run the hostnic_install module on this node")
+    try:
+        from pyroute2 import netns as pyroute2_netns  # type: ignore[import-untyped]
+    except ImportError:
+        raise LinkFailed(
+            "the Python package pyroute2 is missing: run the hostnic_install module on this node"
+        ) from None
     with contextlib.suppress(FileNotFoundError):
         Path(path).unlink()  # an empty file that a mount has left
     try:
