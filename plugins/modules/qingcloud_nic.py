@@ -33,7 +33,8 @@ attributes:
   idempotent:
     support: partial
     details:
-      - O(state=absent) with O(count) takes so many away each time.
+      - O(state=absent) with O(count) takes so many away each time, since nothing tells how many are gone already. A
+        task that may be repeated names them in O(nics) or in O(private_ips), or leaves O(count) out.
 options:
   state:
     description:
@@ -57,7 +58,8 @@ options:
     type: str
   count:
     description:
-      - At least so many of them should be in the state, without those that a pod uses.
+      - At least so many of them should be in the state, without those that a pod uses. With O(state=absent) so many
+        free ones are taken away, each time.
       - Only the node itself knows which NICs its pods use. From elsewhere, attached NICs are counted, and never
         detached.
       - By default one is to be V(present) or V(attached), and all are to be V(detached) or V(absent).

@@ -55,17 +55,20 @@ class Cluster:
     # -- Ansible --
 
     def ansible(self, program: str, *words: str, clone: Path = CLONE) -> subprocess.CompletedProcess[str]:
-        """`ansible` or `ansible-playbook` from a clone against this cluster; for the caller to look at."""
+        """`ansible` or `ansible-playbook` against this cluster, for the caller to look at.
+
+        `clone`: where it is run, that is, where there is an `ansible.cfg` by which it finds the collection.
+        """
         argv = [str(Path(sys.executable).with_name(program)), "-i", self.lab.inventory, *words]
         env = {**os.environ, "ANSIBLE_CONFIG": str(clone / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1"}
         limit = ["--limit", ",".join(node.name for node in self.nodes)]
         return subprocess.run([*argv, *limit], cwd=clone, env=env, capture_output=True, text=True, check=False)
 
     def play(self, playbook: str, *words: str, clone: Path = CLONE) -> str:
-        """A playbook that must succeed; returns what it printed."""
-        done = self.ansible("ansible-playbook", f"playbooks/{playbook}.yml", *words, clone=clone)
+        """A playbook, by its full name, that must succeed; returns what it printed."""
+        done = self.ansible("ansible-playbook", f"qingcloud.cni.{playbook}", *words, clone=clone)
         if done.returncode:
-            raise AssertionError(f"{playbook}.yml failed:\n{done.stdout[-6000:]}\n{done.stderr[-2000:]}")
+            raise AssertionError(f"{playbook} failed:\n{done.stdout[-6000:]}\n{done.stderr[-2000:]}")
         return done.stdout
 
     # -- pods --

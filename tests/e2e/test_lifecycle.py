@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The whole life of three nodes: warmed, rolled out, verified, upgraded under load, saved from a bad release, removed.
 
-One story: each test goes on where the one before it ended.
+One story: each test goes on where the one before it ended. The first release is an installed artifact, the others are
+clones, and playbooks are called by their full names.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 import re
+import sys
 import typing as t
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -19,7 +21,7 @@ import pytest
 from tests.e2e import attachment
 from tests.e2e.cluster import Cluster, Placed, changed, fresh_nodes
 from tests.lab.lab import Node
-from tests.lab.paths import CLONE
+from tests.quality import artifact
 from tests.support import next_release
 
 STOP = "/run/e2e-stop"
@@ -41,6 +43,9 @@ ip -4 -brief link
 ip -4 route show table all | grep -v cache
 systemctl list-units --all --plain --no-legend 'qingagent*'
 """
+# A drop-in of the agent's unit by which the restart of an upgrade takes the node away from those who come by SSH.
+DROP_IN = "/run/systemd/system/qingagent.service.d"
+AWAY = "table ip e2e_away { chain input { type filter hook input priority 0; tcp dport 22 reject with tcp reset; }; }"
 MakeSandbox = t.Callable[[Node, str], attachment.Sandbox]
 SERVICES: dict[str, t.Any] = {"isGateway": True, "ipam": {"routes": [{"dst": "10.96.0.0/12"}]}}
 
@@ -53,8 +58,8 @@ class Story:
     held: set[str]
     traces: dict[str, set[str]]
     directory: Path
+    clone: Path  # of the release that runs
     pods: dict[str, Placed] = field(default_factory=dict)
-    clone: Path = CLONE  # of the release that runs
 
     @property
     def nodes(self) -> tuple[Node, ...]:
@@ -102,7 +107,17 @@ class Story:
 def story(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[Story]:
     with fresh_nodes(3) as three:
         traces = {node.name: footprint(node) for node in three.nodes}
-        yield Story(three, in_cloud(three), traces, tmp_path_factory.mktemp("releases"))
+        yield Story(three, in_cloud(three), traces, tmp_path_factory.mktemp("releases"), installed(tmp_path_factory))
+
+
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where there is nothing but the collection as users install it."""
+    built = artifact.build(Path(sys.executable).with_name("ansible-galaxy"), tmp_path_factory.mktemp("installed"))
+    top = built.path.parent
+    (top / "ansible.cfg").write_text(
+        f"[defaults]\ncollections_path = {built.path}\n[ssh_connection]\npipelining = True\n"
+    )
+    return top
 
 
 def in_cloud(cluster: Cluster) -> set[str]:
@@ -121,7 +136,7 @@ def test_nics_that_were_made_before_there_was_an_agent_are_its_pool(story: Story
         assert done.stdout.count("CHANGED" if changes else "SUCCESS") == 3
     warmed = {node.name: set(story.cluster.cloud_nics(node)) - story.held for node in story.nodes}
     assert [len(nics) for nics in warmed.values()] == [WARM] * 3
-    story.cluster.play("site", *SHORT_REST)
+    story.cluster.play("site", *SHORT_REST, clone=story.clone)
     for node in story.nodes:
         assert story.cluster.wait_ready(node, WARM) == warmed[node.name]
         story.pods[node.name] = story.cluster.pod(node, "stays")
@@ -134,7 +149,7 @@ def test_verify_has_pods_of_all_nodes_ping_each_other_and_names_the_silent_one(s
     silent.run(["ip", "netns", "add", VERIFY_POD])
     rules = "table ip e2e { chain input { type filter hook input priority 0; policy drop; }; }"
     silent.run(["ip", "netns", "exec", VERIFY_POD, "nft", "-f", "-"], stdin=rules)
-    done = story.cluster.ansible("ansible-playbook", "playbooks/verify.yml")
+    done = story.cluster.ansible("ansible-playbook", "qingcloud.cni.verify", clone=story.clone)
     assert done.returncode != 0
     told = dict(
         re.findall(r"^fatal: \[(\S+)\].*?gets\s+no\s+answer\s+from\s+those\s+of\s+(.*?):", done.stdout, re.M | re.S)
@@ -152,19 +167,49 @@ def test_verify_has_pods_of_all_nodes_ping_each_other_and_names_the_silent_one(s
         ]
 
 
-def test_an_upgrade_fails_no_pod(story: Story) -> None:
-    first = story.nodes[0]
-    before, pools = story.digests(), [story.cluster.pool(node) for node in story.nodes]
-    old = story.version(first)
+@contextlib.contextmanager
+def goes_away(node: Node) -> t.Iterator[None]:
+    """Whoever restarts its agent meanwhile is the last one to reach it, until the end of this."""
+    node.run(["mkdir", "-p", DROP_IN])
+    node.run(["tee", f"{DROP_IN}/e2e.conf"], stdin=f"[Service]\nExecStartPre=+nft '{AWAY}'\n")
+    node.run(["systemctl", "daemon-reload"])
+    try:
+        yield
+    finally:
+        node.run(["rm", "-r", DROP_IN])
+        node.run(["systemctl", "daemon-reload"])
+        node.run(["nft", "delete", "table", "ip", "e2e_away"])
+
+
+def test_an_upgrade_stops_where_a_node_goes_away_and_says_what_runs_where(story: Story) -> None:
+    """One of two that are taken at a time: the other one is finished, and the third one is not touched."""
+    first, second, third = story.nodes
+    before = story.digests()
     story.clone = story.release("next", next_release.PROTOCOL, next_release.schema("shade"))
+    two_at_a_time = ("-e", "upgrade_serial=2", "-e", "upgrade_timeout=15")
+    with story.stream(), goes_away(second):
+        done = story.cluster.ansible("ansible-playbook", "qingcloud.cni.upgrade", *two_at_a_time, clone=story.clone)
+    told, after = " ".join(done.stdout.split()), story.digests()
+    assert done.returncode != 0
+    assert f"{second.name} was not well with version {after[first.name]} (it went away) and could not be" in told
+    assert "either may run there, and no further node is touched" in told
+    assert f"Version {after[first.name]} runs on {first.name}; not touched: {third.name}." in told
+    assert after[first.name] != before[first.name] and after[third.name] == before[third.name]
+
+
+def test_an_upgrade_fails_no_pod(story: Story) -> None:
+    """This one goes on where the last one had to stop."""
+    *__, last = story.nodes
+    before, pools = story.digests(), [story.cluster.pool(node) for node in story.nodes]
+    old = story.version(last)
     with story.stream():
         story.cluster.play("upgrade", clone=story.clone)
     after = story.digests()
-    assert len(set(after.values())) == 1 and set(after.values()) != set(before.values())
+    assert len(set(after.values())) == 1 and after[last.name] != before[last.name]
     former = f"/usr/lib/hostnic/{old['digest']}/bin/qingcni"
     status = ["env", "CNI_COMMAND=STATUS", "CNI_PATH=/opt/cni/bin", former]
-    assert first.run(status, stdin='{"cniVersion": "1.1.0", "name": "e2e", "type": "qingcni"}').stdout == ""
-    now = story.version(first)
+    assert last.run(status, stdin='{"cniVersion": "1.1.0", "name": "e2e", "type": "qingcni"}').stdout == ""
+    now = story.version(last)
     assert (now["protocol"], now["journal_schema"]) == (2, old["journal_schema"] + 1)
     for node, pool in zip(story.nodes, pools):
         assert pool.keys() <= story.cluster.pool(node).keys()
@@ -182,7 +227,7 @@ def test_a_bad_release_stops_at_the_first_node_which_gets_its_version_back(story
         "bad", next_release.PROTOCOL, next_release.schema("shade"), next_release.schema("tint"), next_release.BROKEN
     )
     with story.stream():
-        done = story.cluster.ansible("ansible-playbook", "playbooks/upgrade.yml", clone=bad)
+        done = story.cluster.ansible("ansible-playbook", "qingcloud.cni.upgrade", clone=bad)
     assert done.returncode != 0
     assert f"runs {before[first.name]['digest']} again" in " ".join(done.stdout.split()), done.stdout[-3000:]
     assert "never tried out" in done.stdout
@@ -200,7 +245,7 @@ def test_a_bad_release_stops_at_the_first_node_which_gets_its_version_back(story
 def test_remove_refuses_while_pods_have_nics(story: Story) -> None:
     first = story.nodes[0]
     pool, leases = story.cluster.pool(first), story.cluster.ask(first, "leases")
-    done = story.cluster.ansible("ansible-playbook", "playbooks/remove.yml", clone=story.clone)
+    done = story.cluster.ansible("ansible-playbook", "qingcloud.cni.remove", clone=story.clone)
     assert done.returncode != 0
     told = " ".join(done.stdout.split())
     assert "pods have NICs of this node: e2e/stays" in told and "remove_force=true" in told, done.stdout[-3000:]

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import typing as t
@@ -22,6 +23,7 @@ TARGETS = sorted(path.name for path in (CLONE / "tests/integration/targets").ite
 MODULES = {path.stem for path in (CLONE / "plugins/modules").glob("*.py")}
 # Modules that are parts of roles or playbooks, which their tests run on real nodes.
 PARTS = {"hostnic_files", "hostnic_health", "hostnic_remnants", "hostnic_trial_pod"}
+PLAYBOOKS = sorted(path.stem for path in (CLONE / "playbooks").glob("*.yml") if "inventory" not in path.stem)
 INVENTORIES = {f"inventory_{path.stem}" for path in (CLONE / "plugins/inventory").glob("*.py")}
 
 
@@ -58,3 +60,13 @@ def test_every_module_has_a_target() -> None:
 @pytest.mark.parametrize("target", TARGETS)
 def test_target(tmp_path: Path, emulator: Emulator, installed: Artifact, target: str) -> None:
     integration.Runner(tmp_path, emulator, installed.path).target(target)
+
+
+def test_every_playbook_by_its_name(tmp_path: Path, emulator: Emulator, installed: Artifact) -> None:
+    """With all roles and modules that it names; the life of three nodes in tests/e2e is led so."""
+    names = [f"qingcloud.cni.{name}" for name in PLAYBOOKS]
+    inventory = str(installed.tree / "playbooks/inventory.example.yml")
+    said = integration.Runner(tmp_path, emulator, installed.path).playbook(*names, "-i", inventory, "--list-tasks")
+    told = dict(zip(re.findall(r"^playbook: (.+)$", said, re.MULTILINE), said.split("playbook: ")[1:]))
+    assert list(told) == [str(installed.tree / f"playbooks/{name}.yml") for name in PLAYBOOKS]
+    assert [path for path, of in told.items() if not re.search(r"^ {6}\S.*TAGS:", of, re.MULTILINE)] == []

@@ -81,7 +81,11 @@ class Runner:
         }
         path = self._directory / "target.yml"
         path.write_text(json.dumps([play]), encoding="utf-8")
-        status = self._run("ansible-playbook", "-e", json.dumps(variables(self._emulator)), str(path))
+        return self.playbook("-e", json.dumps(variables(self._emulator)), str(path))
+
+    def playbook(self, *words: str) -> str:
+        """What `ansible-playbook` printed; raises `AssertionError` with it where that fails."""
+        status = self._run("ansible-playbook", *words)
         assert status == 0, self.said
         return self.said
 

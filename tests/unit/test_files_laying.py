@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import typing as t
 from pathlib import Path
@@ -12,9 +11,6 @@ import pytest
 
 from plugins.module_utils._ansible.laying import Wanted, lay
 from plugins.module_utils.hostnic.errors import InvalidConfig
-from tests.support.ansible import ansible
-
-SECRET = "s3cr3t-of-the-account"
 
 
 def wanted(where: Path, content: t.Optional[str] = "new\n", **more: t.Any) -> Wanted:
@@ -113,17 +109,3 @@ def test_a_notice_is_a_write_each_time(tmp_path: Path) -> None:
 def test_what_cannot_be_is_one_sentence(option: dict[str, str], sentence: str) -> None:
     with pytest.raises(InvalidConfig, match=sentence):
         wanted(Path("/nowhere/file"), **option)
-
-
-def test_the_module_shows_the_difference_but_no_secret(tmp_path: Path) -> None:
-    files = [
-        {"path": f"{tmp_path}/open", "content": "hello\n"},
-        {"path": f"{tmp_path}/closed", "secret": f"key: {SECRET}\n", "mode": "0600"},
-    ]
-    command = ["ansible", "localhost", "-m", "qingcloud.cni.hostnic_files", "--diff", "-vvvv"]
-    (tmp_path / "vars.json").write_text(json.dumps({"wanted": files}))
-    shown = ansible(*command, "-e", f"@{tmp_path}/vars.json", "-a", '{"files": "{{ wanted }}"}')
-    assert "+hello" in shown and "a secret, changed" in shown
-    assert SECRET not in shown and SECRET in (tmp_path / "closed").read_text()
-    again = ansible(*command, "-e", f"@{tmp_path}/vars.json", "-a", '{"files": "{{ wanted }}"}')
-    assert "CHANGED" not in again and SECRET not in again

@@ -6,18 +6,14 @@ from __future__ import annotations
 import re
 import typing as t
 
-import pytest
 import yaml
 
 from plugins.module_utils.hostnic.config import Settings
-from tests.support.ansible import CLONE, ansible
+from tests.support.ansible import CLONE
 
 
 def load(path: str) -> t.Any:
     return yaml.safe_load((CLONE / path).read_text())
-
-
-PLAYBOOKS = sorted(path.stem for path in (CLONE / "playbooks").glob("*.yml") if "inventory" not in path.stem)
 
 
 def tasks(items: list[dict[str, t.Any]]) -> t.Iterator[dict[str, t.Any]]:
@@ -25,11 +21,6 @@ def tasks(items: list[dict[str, t.Any]]) -> t.Iterator[dict[str, t.Any]]:
     for item in items:
         inner = [task for key in ("block", "rescue", "always") for task in item.get(key, [])]
         yield from tasks(inner) if inner else [item]
-
-
-@pytest.mark.parametrize("name", PLAYBOOKS)
-def test_playbooks_are_well_formed(name: str) -> None:
-    ansible("ansible-playbook", f"playbooks/{name}.yml", "-i", "playbooks/inventory.example.yml", "--syntax-check")
 
 
 def test_the_configuration_is_written_after_the_agent_answers() -> None:

@@ -44,8 +44,10 @@ def environment(dice: random.Random) -> Case:
     env = {**ENV, "CNI_COMMAND": dice.choice(VERBS)}
     for name in dice.sample(NAMES, dice.choice((0, 1, 1, 1, 2, 3))):
         _spoil(dice, env, name)
-    wishes = "IP" in env.get("CNI_ARGS", "") or "MAC" in env.get("CNI_ARGS", "")
-    return Case(ends(env), env, json.dumps(_config(env)), patience=0.1 if wishes else 20.0)
+    expected = ends(env)
+    # an ADD that waits in vain for what it wishes; any other must not fail because this machine is slow
+    in_vain = expected is None and ("IP" in env.get("CNI_ARGS", "") or "MAC" in env.get("CNI_ARGS", ""))
+    return Case(expected, env, json.dumps(_config(env)), patience=0.1 if in_vain else 20.0)
 
 
 def _spoil(dice: random.Random, env: dict[str, str], name: str) -> None:

@@ -7,6 +7,7 @@ import contextlib
 import json
 import logging
 import os
+import select
 import socket
 import subprocess
 import tempfile
@@ -238,12 +239,12 @@ def _opened(kind: str, stack: contextlib.ExitStack) -> int:
         number = os.open(paths[kind], os.O_RDONLY)
     elif kind == "socket":
         return stack.enter_context(socket.socket()).fileno()
+    elif kind == "epoll":
+        return stack.enter_context(select.epoll()).fileno()
     elif kind == "file":
         return stack.enter_context(tempfile.TemporaryFile()).fileno()
-    elif kind == "pipe":
+    else:
         number, other = os.pipe()
         stack.callback(os.close, other)
-    else:
-        number = os.eventfd(0)
     stack.callback(os.close, number)
     return number
