@@ -113,11 +113,9 @@ def story(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> t.Itera
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Where there is nothing but the collection as users install it."""
     built = artifact.build(Path(sys.executable).with_name("ansible-galaxy"), tmp_path_factory.mktemp("installed"))
-    top = built.path.parent
-    (top / "ansible.cfg").write_text(
-        f"[defaults]\ncollections_path = {built.path}\n[ssh_connection]\npipelining = True\n"
-    )
-    return top
+    settings = ("[defaults]", f"collections_path = {built.path}", "callback_result_format = yaml", "forks = 20")
+    (built.path.parent / "ansible.cfg").write_text("\n".join([*settings, "[ssh_connection]", "pipelining = True", ""]))
+    return built.path.parent
 
 
 def in_cloud(cluster: Cluster) -> set[str]:
