@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The alert rules by Prometheus' own tool: they are valid, and each fires when it should and not before."""
+"""Alert rules and dashboard by Prometheus' own tool: valid, and each alert fires when it should and not before."""
 
 from __future__ import annotations
 
+import json
+import re
 import typing as t
 from dataclasses import dataclass
 from pathlib import Path
@@ -154,6 +156,17 @@ def series(told: t.Mapping[str, str], instance: str) -> list[dict[str, str]]:
 def test_the_rules_are_valid() -> None:
     said = run([str(promtool()), "check", "rules", str(RULES)]).stdout
     assert f"{len(rules())} rules found" in said
+
+
+def test_what_the_dashboard_asks_is_understood(tmp_path: Path) -> None:
+    """As recording rules, with something in the place of Grafana's variables."""
+    panels = json.loads((CLONE / "files/observability/dashboard.json").read_text(encoding="utf-8"))["panels"]
+    asked = [target["expr"] for panel in panels for target in panel.get("targets", [])]
+    plain = [re.sub(r"\[\$__(rate_interval|range)\]", "[5m]", text).replace("$", "") for text in asked]
+    recorded = [{"record": f"panel:{number}", "expr": text} for number, text in enumerate(plain)]
+    file = tmp_path / "panels.yml"
+    file.write_text(yaml.safe_dump({"groups": [{"name": "panels", "rules": recorded}]}), encoding="utf-8")
+    assert f"{len(asked)} rules found" in run([str(promtool()), "check", "rules", str(file)]).stdout
 
 
 def test_each_fires_when_it_should_and_not_before(tmp_path: Path) -> None:
