@@ -123,14 +123,23 @@ def cloud(**settings: t.Any) -> t.Callable[[Bed], t.ContextManager[None]]:
 
 @contextlib.contextmanager
 def lonely(bed: Bed) -> Planting:
-    """One more vxnet of pods, which nobody has joined to the router."""
+    """One more vxnet of pods, which nobody has joined to the router, and an agent that was told of it."""
     network = bed.cluster.lab.vxnets[-1].cidr.rpartition(".0/")[0].rpartition(".")[0] + ".77.0/24"
     bed.cluster.lab.control("POST", "vxnets", {"vxnet_id": LONELY, "ip_network": network})
     try:
         with bed.changed(SETTINGS, r"^vxnet:\n", f"vxnet:\n- {LONELY}\n"):
+            bed.sh(f"systemctl restart {AGENT}")
             yield
     finally:
+        bed.sh(f"systemctl restart {AGENT}")
         Api(bed.cluster.lab).call("DeleteVxnets", vxnets=[LONELY])
+
+
+@contextlib.contextmanager
+def not_reloaded(bed: Bed) -> Planting:
+    with bed.changed(SETTINGS, r"^pool-high: .*$", "pool-high: 9"):
+        yield
+    bed.sh(f"systemctl reload {AGENT}")
 
 
 def closed_port(bed: Bed) -> t.ContextManager[None]:
@@ -218,13 +227,18 @@ FAULTS = (
         commands(f"echo L1 >{STATEDIR}/degradation", f"rm -f {STATEDIR}/degradation"),
         ("says L1", f"rm {STATEDIR}/degradation"),
     ),
+    Fault(
+        "settings-in-use",
+        not_reloaded,
+        ("pool-high 8 instead of 9", f"systemctl reload {AGENT}"),
+    ),
     Fault("units", commands("systemctl disable -q qingagent.service"), ("after a reboot", "systemctl enable")),
     Fault("access-file", commands(f"chmod 0644 {ACCESS}"), ("mode 0644", f"chmod 0600 {ACCESS}")),
     Fault("key-rights", refused, ("refused DescribeJobs", "the right to DescribeJobs"), None),
     # the node's clock is this machine's, so the cloud's is set instead
     Fault("clock", cloud(wall_ahead=300.0), ("s behind the API's", "timedatectl set-ntp true"), None),
-    Fault("vxnet-addresses", cloud(reserved_addresses=300), ("has no free address", "one more vxnet"), None),
-    Fault("vxnets", lonely, (f"vxnet {LONELY} is in no router", f"join {LONELY}"), None),
+    Fault("vxnet-addresses", cloud(reserved_addresses=300), ("has no free address", "name another in `vxnet`"), None),
+    Fault("vxnets", lonely, (f"vxnet {LONELY} is in no router", "join it to the VPC's router"), None),
     Fault("api", closed_port, (":9", "host and port of the access file"), None),
     Fault("networkmanager", untold, (GUARD, f"systemctl restart {AGENT}")),
     Fault("agent", commands(f"systemctl stop {AGENT}"), ("does not run", f"systemctl start {AGENT}")),

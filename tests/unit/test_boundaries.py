@@ -31,6 +31,7 @@ RANKS = {
     "model": 2,
     "host": 1,
     "runtimes": 1,
+    "proof": 3,
     "demand": 3,
     "policy": 3,
     "settle": 3,

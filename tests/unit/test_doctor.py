@@ -8,7 +8,7 @@ import os
 import struct
 import time
 import typing as t
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
@@ -151,7 +151,7 @@ class Node:
         self.units[name] = replace(self.units.get(name, units.Unit("loaded", "inactive")), **fields)
 
     def patient(self) -> Patient:
-        reader = Reader(self.root, self._run, self._parked, lambda __: self.space, os.getuid())
+        reader = Reader(self.root, self._run, self._parked, lambda __: self.space)
         if not self.at(f"{STATEDIR}/state.db").exists():
             self._journal()
         return Patient(reader, self._told, self._ask, lambda __: t.cast("t.Any", self.cloud), lambda: NOW, lambda: 1e4)
@@ -185,7 +185,16 @@ class Node:
             raise Timeout(f"the agent behind {path} did not answer within 4 s")
         pool = [{"nic_id": nic_id, "state": state.value} for nic_id, state in self._pool().items()]
         explain = {**self.explain, "cloud": {"limiter": {"actions": self.limiter}}}
-        return _said({"pool": pool, "explain": explain, **self.answers}[op])
+        known = {"pool": pool, "explain": explain, "settings": self._running()}
+        return _said({**known, **self.answers}[op])
+
+    @staticmethod
+    def _running() -> dict[str, t.Any]:
+        """As the agent tells the settings of a healthy node."""
+        settings = Settings(vxnet=("vxnet-pods",))
+        values = {one.metadata["key"]: getattr(settings, one.name) for one in fields(Settings)}
+        told = json.loads(json.dumps(values))
+        return {key: {"value": told[key], "origin": "/etc", "changes_by": "reload"} for key in told}
 
     def _run(self, command: t.Sequence[str]) -> str:
         line = " ".join(command)
@@ -274,6 +283,10 @@ def unknown(nic_id: str, **fields: t.Any) -> Change:
     return lambda node: node.cloud.elsewhere.append(cloud_nic(nic_id, f"qingcni_{HERE}", **fields))
 
 
+def running(value: t.Any, changes_by: str = "reload", origin: str = "default") -> dict[str, t.Any]:
+    return {"value": value, "origin": origin, "changes_by": changes_by}
+
+
 def leave(path: str) -> Change:
     return lambda node: node.at(path).unlink()
 
@@ -303,6 +316,10 @@ ERROR, WARNING = "error", "warning"
         ("agent", unit(units.AGENT, state="activating", sub="start"), WARNING, "is activating", "journalctl"),
         ("agent", lambda n: setattr(n, "silent", True), ERROR, "did not answer", "systemctl restart qingagent"),
         ("restarts", unit(units.AGENT, restarts=3), WARNING, "3 times in all and 5 min ago", "journalctl"),
+        ("settings-in-use", setting(pool_low=5), WARNING,
+         "pool-low 3 instead of 5", "systemctl reload qingagent.service"),
+        ("settings-in-use", lambda n: n.answers.update(settings={"vxnet": running(["vxnet-a"], "restart")}), WARNING,
+         "vxnet ['vxnet-a'] instead of ['vxnet-pods']", "systemctl restart qingagent.service"),
         ("held-still", file(f"{STATEDIR}/degradation", "L0\n"), WARNING, "says L0", f"rm {STATEDIR}/degradation"),
         ("held-still", setting(degradation="L1"), WARNING, "degradation is L1", "qingagent_degradation"),
         ("held-still", said(draining=True), WARNING, "drained this node", "qingagent resume"),
@@ -312,6 +329,11 @@ ERROR, WARNING = "error", "warning"
          "mode 0755", f"chmod 0700 {STATEDIR}"),
         ("state-directory", file("/run/qingagent/qingagent.sock", "", 0o666), ERROR,
          "0666", "chmod 0600 /run/qingagent"),
+        ("state-directory", lambda n: [n.at("/run/qingagent").rmdir(), n.at("/run/qingagent").symlink_to("/tmp")],
+         ERROR,
+         "is a symbolic link", "put /run/qingagent right"),
+        ("state-directory", lambda n: n.at("/etc/qingagent").chmod(0o777), ERROR,
+         "may be written by others", "chmod go-rwx"),
         ("disk", lambda n: setattr(n, "space", Space(1 << 20, 10_000)), ERROR, "1 MiB", "make room"),
         ("disk", lambda n: setattr(n, "space", Space(100 << 20, None)), WARNING, "100 MiB", "make room"),
         ("disk", lambda n: setattr(n, "space", Space(1 << 40, 7)), ERROR, "only 7 files", "remove files"),
@@ -323,7 +345,7 @@ ERROR, WARNING = "error", "warning"
         ("parking", parked(LinkFailed("no namespace")), ERROR, "no namespace", "restart qingagent-netns.service"),
         ("parking", parked({}), ERROR, WAITING, "systemctl restart qingagent.service"),
         ("loose-nics", lambda n: n.link("eth1", WAITING), ERROR, "among the host's links as eth1", "networkctl"),
-        ("iface", setting(iface="eth7"), ERROR, "eth7, which is no link", "to eth0"),
+        ("iface", setting(iface="eth7"), ERROR, "iface eth7 is no link", "to eth0"),
         ("iface", both(lambda n: n.link("eth1", USED), setting(iface="eth1")), WARNING, "goes by eth0", "to eth0"),
         ("forwarding", both(lambda n: n.gateway(), file("/proc/sys/net/ipv4/ip_forward", "0")), ERROR, GATEWAY_LINK,
          "sysctl -w net.ipv4.ip_forward=1"),
@@ -361,7 +383,7 @@ ERROR, WARNING = "error", "warning"
         ("cni-plugin", both(file("/etc/crio/crio.conf", '[crio.network]\nplugin_dirs = ["/b"]\n')), ERROR, "in /b",
          "ln -sf /opt/cni/bin/qingcni /b/qingcni"),
         ("access-file", lambda n: n.at("/etc/qingcloud/client.yaml").chmod(0o640), ERROR,
-         "mode 0640", "chmod 0600 /etc"),
+         "mode 0640", "chmod 0600 "),
         ("access-file", file("/etc/qingcloud/client.yaml", "port: none\n", 0o600), ERROR, "port 'none'", "put /etc"),
         ("api", cloud(attached=Unreachable("no way there")), ERROR, "no way there", "DNS, routes, firewall"),
         ("api", cloud(attached=Timeout("no answer")), ERROR, "no answer", "host and port of the access file"),
@@ -377,9 +399,9 @@ ERROR, WARNING = "error", "warning"
         ("instance", cloud(attached=[]), ERROR, f"no primary NIC of {HERE}", "the setting zone"),
         ("instance", cloud(attached=[cloud_nic("52:54:00:00:00:55", "", role=1)]), ERROR, "another machine", "own id"),
         ("vxnets", cloud(vxnets=[]), ERROR, "vxnet-pods is unknown in zone", "qingagent_vxnet"),
-        ("vxnets", cloud(vxnets=[Vxnet("vxnet-pods")]), ERROR, "is in no router", "join vxnet-pods"),
+        ("vxnets", cloud(vxnets=[Vxnet("vxnet-pods")]), ERROR, "is in no router", "join it to the VPC's router"),
         ("vxnet-addresses", cloud(vxnets=[replace(POOL_HERE, available=0)]), ERROR,
-         "no free address", "one more vxnet"),
+         "no free address", "name another in `vxnet`"),
         ("vxnet-addresses", cloud(vxnets=[replace(POOL_HERE, available=4)]), WARNING,
          "has 4 free addresses", "one more"),
         ("nic-limit", said(trouble=QUOTA), ERROR, "refused CreateNics", "higher quota"),
@@ -407,6 +429,7 @@ def test_a_fault_is_told_with_a_remedy(
         ("restarts", unit(units.AGENT, restarts=3, since=5000.0)),
         ("last-look", both(said(looked_ago=None), unit(units.AGENT, since=9990.0))),
         ("units", unit(units.SOCKET, file="static")),
+        ("settings-in-use", lambda n: n.answers.update(settings={"pool-low": running(9, origin="QINGAGENT_POOL_LOW")})),
         ("state-directory", lambda n: n.at("/run/qingagent").rmdir()),
         ("spool", file(f"{STATEDIR}/spool/1-a.json", "{}")),
         ("routes", lambda n: n.route("eth0", "172.16.1.0", "255.255.255.0", "172.16.0.1")),
@@ -589,7 +612,7 @@ REPORT = Report(
 
 def test_people_get_groups_and_a_last_line_in_colour_only_on_a_terminal() -> None:
     told = show.text(REPORT, width=60).splitlines()
-    assert told[0] == "the agent: 8 of 9 fine"
+    assert told[0] == "the agent: 9 of 10 fine"
     assert told[1].startswith("  error: agent: the agent does not run")
     assert "the cloud: 9 of 11 fine" in told and "  vxnets, leaks: no way there" in told
     assert told[-1] == f"{len(table.CHECKS)} checks: 1 error, 1 warning"

@@ -59,7 +59,7 @@ def patient(directory: Path, node: Node, answer: float = 4.0) -> Patient:
         pool = [{"nic_id": nic.nic_id, "state": nic.state.value} for nic in node.engine.table.nics()]
         return {"ping": {}, "pool": pool, "explain": node.explain()}[op]
 
-    reader = Reader(directory / "root", programless, nowhere, uid=os.getuid())
+    reader = Reader(directory / "root", programless, nowhere)
     return Patient(reader, lambda: Told(node.settings, {}), ask, partial(ask_cloud, answer=answer))
 
 

@@ -7,7 +7,7 @@ import tempfile
 import typing as t
 from dataclasses import dataclass, field
 
-from ..hostnic import config
+from ..hostnic import config, proof
 from ..hostnic.errors import Denied, HostnicError, InvalidConfig, Unreachable
 from ..hostnic.host import Host
 from ..hostnic.model import Vxnet
@@ -53,13 +53,12 @@ def load_settings(given: t.Mapping[str, t.Any]) -> tuple[config.Settings, dict[s
 
 def check_iface(iface: str, host: Host, report: Report) -> None:
     """The link that is never touched must be there, and should be the one that this machine is reached by."""
-    links = host.macs()
-    routed = host.default_route_links()
-    if iface not in links:
-        hint = f": set qingagent_iface to {routed[0]}, which carries the default route" if routed else ""
-        report.problems.append(f"iface {iface} is no link of this machine{hint}")
-    elif routed and iface not in routed:
-        report.warnings.append(f"the default route goes by {routed[0]}, not by iface {iface}; neither is ever touched")
+    own = host.own_link(iface)
+    if not own.there:
+        hint = f": set qingagent_iface to {own.better}, which carries the default route" if own.better else ""
+        report.problems.append(f"{own.doubt}{hint}")
+    elif own.doubt:
+        report.warnings.append(own.doubt)
 
 
 def check_network(iface: str, nft: t.Optional[str], report: Report) -> None:
@@ -103,16 +102,15 @@ def _zone_known(cloud: Cloud, zone: str, report: Report) -> bool:
 def _check_instance(cloud: Cloud, instance_id: str, zone: str, host: Host, report: Report) -> bool:
     """Returns whether a vxnet without a free address would stop this node: not one that has its NICs already."""
     attached = cloud.describe_nics(instance_id=instance_id)
-    primary = next((nic for nic in attached if nic.role == 1), None)
-    if primary is None:
+    doubt = proof.doubt(instance_id, attached, host.macs().values())
+    if doubt and proof.primary_of(attached) is None:
         report.problems.append(
-            f"the cloud shows no primary NIC of {instance_id} in zone {zone}: check /etc/qingcloud/instance-id, "
-            "qingagent_zone and whose access key this is"
+            f"{doubt} in zone {zone}: check /etc/qingcloud/instance-id, qingagent_zone and whose access key this is"
         )
-    elif primary.nic_id not in host.macs().values():
+    elif doubt:
         report.problems.append(
-            f"{instance_id} is another machine: its primary NIC {primary.nic_id} is no link of this machine. "
-            "Write this machine's own id into /etc/qingcloud/instance-id; images that were cloned carry their parent's"
+            f"{doubt}. Write this machine's own id into /etc/qingcloud/instance-id; images that were cloned carry "
+            "their parent's"
         )
     return not any(nic.role != 1 for nic in attached)
 

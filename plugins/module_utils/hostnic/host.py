@@ -34,6 +34,14 @@ def systemd_problem(told: str) -> str:
     return ""
 
 
+class OwnLink(t.NamedTuple):
+    """`doubt`: what speaks against it, "" for nothing; `better`: the link that carries the default route, if any."""
+
+    there: bool
+    doubt: str = ""
+    better: str = ""
+
+
 @dataclass(frozen=True)
 class Host:
     """Where the machine tells about its links."""
@@ -50,6 +58,18 @@ class Host:
         """The words of each IPv4 route of the main table: link, destination, gateway, …, mask is the eighth."""
         lines = [line.split() for line in self.routes.read_text(encoding="utf-8").splitlines()[1:]]
         return [words for words in lines if len(words) > 7]
+
+    def own_link(self, name: str) -> OwnLink:
+        """Of the link that is said to be the host's own."""
+        links, routed = self.macs(), self.default_route_links()
+        better = routed[0] if routed else ""
+        if name not in links:
+            return OwnLink(False, f"iface {name} is no link of this machine", better)
+        if routed and name not in routed:
+            return OwnLink(
+                True, f"the default route goes by {better}, not by iface {name}; neither is ever touched", better
+            )
+        return OwnLink(True)
 
     def default_route_links(self) -> list[str]:
         """Links that carry an IPv4 default route."""

@@ -7,6 +7,7 @@ import logging
 import typing as t
 from dataclasses import replace
 
+from . import proof
 from .adopt import Adopter
 from .blocks import Blocks
 from .errors import Busy, Denied, HostnicError, LinkFailed, Unreachable
@@ -55,14 +56,9 @@ class Observer:
         """
         instance_id = self._parts.instance_id
         attached = self._parts.cloud.describe_nics(instance_id=instance_id)
-        primary = next((nic for nic in attached if nic.role == 1), None)
-        if primary is None:
-            raise Denied(f"the cloud shows no primary NIC of {instance_id}: is that this machine's instance id?")
-        if primary.nic_id not in links:
-            raise Denied(
-                f"the primary NIC {primary.nic_id} of {instance_id} is no link of this machine:"
-                " write this machine's own id into /etc/qingcloud/instance-id"
-            )
+        doubt, primary = proof.doubt(instance_id, attached, links), proof.primary_of(attached)
+        if doubt or primary is None:
+            raise Denied(f"{doubt}: write this machine's own id into /etc/qingcloud/instance-id")
         self.read_vxnets([*self._parts.settings.vxnet, primary.vxnet_id])
         self._know_hosts_own(attached, links)
         log.info("this machine is %s, its primary NIC is %s", instance_id, primary.nic_id)

@@ -5,10 +5,12 @@ from __future__ import annotations
 
 import sys
 import typing as t
+from dataclasses import fields
 from importlib.util import find_spec
 
 from ..agent import about
 from ..agent.degradation import FILE as DEGRADATION
+from ..config import Settings
 from ..errors import HostnicError, InvalidConfig
 from ..host import python_problem, systemd_problem
 from ..observe import QUIET_LIMIT
@@ -22,6 +24,7 @@ LOG: t.Final = "journalctl -u qingagent.service -n 50"
 # s: a restart by systemd longer ago than this is history; a start since then may still be looking for the cloud.
 RECENT: t.Final = 3600.0
 STARTING: t.Final = 60.0
+_BY_THE_UNIT: t.Final = ("--", "QINGAGENT_", "CREDENTIALS_")
 
 
 def python(__: Patient) -> t.Iterator[Seen]:
@@ -108,6 +111,20 @@ def settings(patient: Patient) -> t.Iterator[Seen]:
         patient.told()
     except InvalidConfig as wrong:
         yield error(wrong.message, f"put it right in /etc/qingagent, then systemctl restart {units.AGENT}")
+
+
+def in_use(patient: Patient) -> t.Iterator[Seen]:
+    """What is set by the unit itself, this process cannot know."""
+    running = patient.answer("settings")
+    here = {one.metadata["key"]: getattr(patient.settings, one.name) for one in fields(Settings)}
+    other: dict[str, list[str]] = {}
+    for key, told in running.items():
+        wanted = list(here[key]) if isinstance(here.get(key), tuple) else here.get(key)
+        if key in here and told["value"] != wanted and not told["origin"].startswith(_BY_THE_UNIT):
+            other.setdefault(told["changes_by"], []).append(f"{key} {told['value']} instead of {wanted}")
+    for way, differing in other.items():
+        what = f"the agent runs with {', '.join(differing)}, as its configuration has it now"
+        yield warning(what, f"systemctl {way} {units.AGENT}")
 
 
 def last_look(patient: Patient) -> t.Iterator[Seen]:

@@ -6,14 +6,14 @@ from __future__ import annotations
 import contextlib
 import typing as t
 
-from .. import probed
+from .. import probed, proof
 from ..cloud.connection import CLOCK_TOLERANCE
 from ..cloud.credentials import read_access
 from ..cloud.replies import EXPIRED
 from ..configuration.load import INSTANCE_ID_PATH
 from ..errors import AuthFailed, Busy, Denied, HostnicError, InvalidConfig, RateLimited, Timeout, Unreachable
 from . import units
-from .finding import CannotTell, Seen, error, unchecked, warning
+from .finding import CannotTell, Seen, error, unchecked, warning, with_command
 from .patient import CONFIGURATION, Patient
 
 REFUSED_AT: t.Final = 60.0  # s that a clock may be off until the API refuses
@@ -27,15 +27,10 @@ NO_ANSWER: t.Final = error(
 
 def access_file(patient: Patient) -> t.Iterator[Seen]:
     path = patient.settings.access_file
-    loose = patient.reader.loose(path, 0o600)
-    if loose:
-        remedy = f"chmod 0600 {path}" if "mode" in loose else f"chown root:root {path}"
-        yield error(f"{loose}, and the access key is in it", remedy)
-        return
     try:
         read_access(str(patient.reader.at(path)))
     except InvalidConfig as wrong:
-        yield error(wrong.message, f"put {path} right; the agent reads it again by itself")
+        yield with_command(error, wrong.message, f"put {path} right; the agent reads it again by itself")
 
 
 def api(patient: Patient) -> t.Iterator[Seen]:
@@ -104,15 +99,14 @@ def instance(patient: Patient) -> t.Iterator[Seen]:
     except InvalidConfig as wrong:
         yield error(wrong.message, f"write this instance's id, as the console shows it, into {INSTANCE_ID_PATH}")
         return
-    primary = next((nic for nic in patient.attached() if nic.role == 1), None)
-    if primary is None:
-        what = f"the cloud shows no primary NIC of {instance_id}: another zone, another account, or a wrong id"
+    attached = patient.attached()
+    doubt = proof.doubt(instance_id, attached, patient.reader.host.macs().values())
+    if doubt and proof.primary_of(attached) is None:
+        what = f"{doubt}, so the zone, the account or the id is another one"
         yield error(what, f"compare {INSTANCE_ID_PATH}, the setting zone and the access key with the console")
-    elif primary.nic_id not in patient.reader.host.macs().values():
-        what = f"{instance_id} is another machine: its primary NIC {primary.nic_id} is no link of this one"
-        yield error(
-            f"{what}, so the agent changes nothing in the cloud", f"write this machine's own id into {INSTANCE_ID_PATH}"
-        )
+    elif doubt:
+        remedy = f"write this machine's own id into {INSTANCE_ID_PATH}"
+        yield error(f"{doubt}, so the agent changes nothing in the cloud", remedy)
 
 
 def vxnets(patient: Patient) -> t.Iterator[Seen]:
@@ -122,24 +116,30 @@ def vxnets(patient: Patient) -> t.Iterator[Seen]:
         if vxnet is None:
             what = f"vxnet {vxnet_id} is unknown in zone {patient.settings.zone}, or another account's"
             yield error(what, "take it out of the setting vxnet (qingagent_vxnet of the role), or put the id right")
-        elif not vxnet.gateway:
-            what = f"vxnet {vxnet_id} is in no router: NICs in it get no address"
-            yield error(what, f"join {vxnet_id} to the VPC's router, in the console or by JoinRouter")
+        else:
+            problem = vxnet.problem()
+            if isinstance(problem, InvalidConfig):
+                what, __, remedy = problem.message.partition(": ")
+                yield error(f"{what}, so that NICs in it get no address", remedy)
 
 
 def addresses(patient: Patient) -> t.Iterator[Seen]:
-    joined = [vxnet for vxnet in patient.vxnets().values() if vxnet.gateway]
-    full = [vxnet for vxnet in joined if vxnet.available == 0]
+    """Of those that are joined; the others are told of already."""
+    found = patient.vxnets().values()
+    problems = {vxnet.vxnet_id: vxnet.problem() for vxnet in found}
+    joined = [vxnet for vxnet in found if not isinstance(problems[vxnet.vxnet_id], InvalidConfig)]
     wanted = max(patient.settings.pool_high, patient.settings.attach_chunk)
-    remedy = "name one more vxnet in the setting vxnet (qingagent_vxnet of the role), or delete NICs that nobody uses"
+    say = error if all(problems[vxnet.vxnet_id] for vxnet in joined) else warning
     for vxnet in joined:
-        if vxnet.available is None:
+        problem = problems[vxnet.vxnet_id]
+        if problem:
+            what, __, remedy = problem.message.partition(": ")
+            yield say(what, remedy)
+        elif vxnet.available is None:
             yield unchecked(f"the API does not say how many addresses of {vxnet.vxnet_id} are free")
-        elif vxnet in full:
-            say = error if len(full) == len(joined) else warning
-            yield say(f"vxnet {vxnet.vxnet_id} ({vxnet.network}) has no free address: no NIC can be made in it", remedy)
         elif vxnet.available < wanted:
             what = f"vxnet {vxnet.vxnet_id} ({vxnet.network}) has {vxnet.available} free addresses left"
+            remedy = "name one more vxnet in the setting vxnet (qingagent_vxnet of the role), or delete unused NICs"
             yield warning(f"{what}, and one node alone may ask for {wanted} at once", remedy)
 
 

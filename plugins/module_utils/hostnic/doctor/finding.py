@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 import typing as t
 from dataclasses import asdict, dataclass, field
 
@@ -11,6 +12,9 @@ from ..errors import HostnicError
 ERROR: t.Final = "error"  # pods or services fail, now or with the next one that starts
 WARNING: t.Final = "warning"  # nothing fails yet, or only something that not everybody uses
 UNCHECKED: t.Final = "unchecked"
+
+
+_COMMAND: t.Final = re.compile(r"(?P<what>.+?): (?:look at it, then )?run (?P<command>ch(?:mod|own) .+)")
 
 
 class CannotTell(HostnicError):
@@ -33,6 +37,12 @@ def error(what: str, remedy: str) -> Seen:
 
 def warning(what: str, remedy: str) -> Seen:
     return Seen(WARNING, what, remedy)
+
+
+def with_command(say: t.Callable[[str, str], Seen], sentence: str, otherwise: str) -> Seen:
+    """Of an error whose sentence ends in a command to run; `otherwise` is the remedy where it does not."""
+    told = _COMMAND.fullmatch(sentence)
+    return say(told["what"], told["command"]) if told else say(sentence, otherwise)
 
 
 def unchecked(why: str) -> Seen:

@@ -21,14 +21,13 @@ _PROXIES: t.Final = ("KUBE-SERVICES", "KUBE-PROXY")  # chains by iptables, a tab
 
 
 def iface(patient: Patient) -> t.Iterator[Seen]:
-    name = patient.settings.iface
-    links, routed = patient.reader.host.macs(), patient.reader.host.default_route_links()
-    better = routed[0] if routed else "the link that this machine is reached by"
-    remedy = f"set iface (qingagent_iface of the role) to {better}, then systemctl restart {units.AGENT}"
-    if name not in links:
-        yield error(f"the setting iface names {name}, which is no link of this machine", remedy)
-    elif routed and name not in routed:
-        yield warning(f"the default route goes by {better} and not by iface {name}; neither is ever touched", remedy)
+    own = patient.reader.host.own_link(patient.settings.iface)
+    if own.doubt:
+        better = own.better or "the link that this machine is reached by"
+        say = warning if own.there else error
+        yield say(
+            own.doubt, f"set iface (qingagent_iface of the role) to {better}, then systemctl restart {units.AGENT}"
+        )
 
 
 def forwarding(patient: Patient) -> t.Iterator[Seen]:

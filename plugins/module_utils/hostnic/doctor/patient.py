@@ -9,7 +9,7 @@ import typing as t
 from functools import partial
 from pathlib import Path
 
-from .. import config, runtimes, wire
+from .. import config, probed, runtimes, wire
 from ..cloud.build import connect
 from ..config import Settings
 from ..configuration.load import INSTANCE_ID_PATH
@@ -26,6 +26,8 @@ from .reader import Reader
 T = t.TypeVar("T")
 CONFIGURATION: t.Final = config.DIRECTORY
 ANSWER: t.Final = 4.0  # s that the agent, and each try of a call, may take: a check has more
+# where systemd keeps what the unit is given by LoadCredential=
+_OF_THE_UNIT: t.Final = {"CREDENTIALS_DIRECTORY": f"/run/credentials/{units.AGENT}"}
 # These have a link and stay where they are.
 SETTLED: t.Final = (State.READY, State.QUARANTINE, State.HELD, State.IN_USE, State.GATEWAY)
 
@@ -93,7 +95,9 @@ class Patient:
         self.attached = Once(lambda: self.cloud().describe_nics(instance_id=self.instance_id()))
         self.vxnets = Once(self._vxnets)
         self.named = Once(self._named)
-        self._answers = {op: Once(partial(self._answer, op)) for op in ("ping", "version", "explain", "pool")}
+        self._answers = {
+            op: Once(partial(self._answer, op)) for op in ("ping", "version", "settings", "explain", "pool")
+        }
 
     @property
     def settings(self) -> Settings:
@@ -158,7 +162,8 @@ class Patient:
 
 def load(config_path: t.Optional[Path], environ: t.Mapping[str, str]) -> Told:
     """As the service does, whatever directory this is called in. Raises `InvalidConfig`."""
-    return Told(*config.load({}, environ, CONFIGURATION, config_path))
+    settings, origins = config.load({}, {**_OF_THE_UNIT, **environ}, CONFIGURATION, config_path)
+    return Told(probed.read(Path(CONFIGURATION) / "probe.json").fitted(settings, origins), origins)
 
 
 def of_this_node(config_path: t.Optional[Path], environ: t.Mapping[str, str]) -> Patient:

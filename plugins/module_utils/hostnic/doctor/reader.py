@@ -51,7 +51,7 @@ def parked(path: str = PARKING) -> dict[str, int]:
 
 
 class Reader:
-    """`root`, `run`, `parked` and `space` are for tests, `uid` too: whose the agent's files are."""
+    """`root`, `run`, `parked` and `space` are for tests."""
 
     def __init__(
         self,
@@ -59,13 +59,11 @@ class Reader:
         run: Runner = run,
         parked: t.Callable[[], t.Mapping[str, int]] = parked,
         space: t.Callable[[Path], Space] = space,
-        uid: int = 0,
     ) -> None:
         self.root = root
         self.run = run
         self.parked = parked
         self.space = space
-        self.uid = uid
         self.host = Host(root / "sys/class/net", root / "proc/net/route")
 
     def at(self, path: str) -> Path:
@@ -108,21 +106,11 @@ class Reader:
         except (FileNotFoundError, LinkFailed):
             return None
 
-    def loose(self, path: str, mode: int) -> t.Optional[str]:
-        """Why others than the agent get at this file or directory, which should have this mode; None where they do not.
-
-        What is not there is not open to anybody.
-        """
+    def mode(self, path: str) -> t.Optional[int]:
+        """Of the file or directory itself; None where there is none. Raises `CannotTell`."""
         try:
-            found = self.at(path).lstat()
+            return stat.S_IMODE(self.at(path).lstat().st_mode)
         except FileNotFoundError:
             return None
         except OSError as error:
             raise CannotTell(f"{path} cannot be looked at: {error.strerror}") from error
-        if stat.S_ISLNK(found.st_mode):
-            return f"{path} is a symbolic link"
-        if found.st_uid != self.uid:
-            return f"{path} belongs to uid {found.st_uid}"
-        if stat.S_IMODE(found.st_mode) & ~mode & 0o077:
-            return f"{path} is open to others (mode {stat.S_IMODE(found.st_mode):04o})"
-        return None

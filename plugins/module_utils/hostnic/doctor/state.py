@@ -6,13 +6,14 @@ from __future__ import annotations
 import time
 import typing as t
 
-from ..errors import LinkFailed
+from .. import guarded
+from ..errors import InvalidConfig, LinkFailed
 from ..states import State
 from ..store.failure import StoreFailed
 from ..store.sqlite import FILE
 from . import units
-from .finding import Seen, error, warning
-from .patient import Patient
+from .finding import Seen, error, warning, with_command
+from .patient import CONFIGURATION, Patient
 
 LITTLE: t.Final = 128 << 20  # bytes; a journal takes some MB
 TOO_LITTLE: t.Final = 16 << 20
@@ -23,21 +24,27 @@ RESTART: t.Final = f"systemctl restart {units.AGENT}"
 
 
 def private(patient: Patient) -> t.Iterator[Seen]:
+    """What the agent refuses when it starts, and what it would not mind but should."""
     where = patient.settings
-    for path, mode in (
-        (where.statedir, 0o700),
-        (f"{where.statedir}/{FILE}", 0o600),
-        (f"{where.statedir}/spool", 0o700),
-        (where.rundir, 0o700),
-        (f"{where.rundir}/qingagent.sock", 0o600),
-        ("/etc/qingagent", 0o700),
+    for path, mode, refuse in (
+        (where.statedir, 0o700, guarded.place),
+        (f"{where.statedir}/{FILE}", 0o600, guarded.regular),
+        (f"{where.statedir}/spool", 0o700, guarded.place),
+        (where.rundir, 0o700, guarded.place),
+        (f"{where.rundir}/qingagent.sock", 0o600, None),
+        (f"{where.rundir}/token", 0o600, guarded.regular),
+        (CONFIGURATION, 0o700, guarded.place),
     ):
-        loose = patient.reader.loose(path, mode)
-        if loose and "symbolic link" in loose:
-            yield error(loose, f"put a directory of its own there, then {RESTART}")
-        elif loose:
-            remedy = f"chmod {mode:04o} {path}" if "mode" in loose else f"chown root:root {path}"
-            yield error(f"{loose}: whoever gets in there decides about this node's NICs", remedy)
+        try:
+            if refuse:
+                refuse(patient.reader.at(path))
+        except InvalidConfig as planted:
+            yield with_command(error, planted.message, f"put {path} right, then {RESTART}")
+            continue
+        found = patient.reader.mode(path)
+        if found is not None and found & ~mode & 0o077:
+            what = f"{path} is open to others (mode {found:04o}), who get at this node's NICs by it"
+            yield error(what, f"chmod {mode:04o} {path}")
 
 
 def disk(patient: Patient) -> t.Iterator[Seen]:

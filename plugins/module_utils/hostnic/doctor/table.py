@@ -40,6 +40,7 @@ GROUPS: t.Final = (
             Check("agent", "service and socket are active, and the agent answers", agent.runs),
             Check("restarts", "systemd has not had to restart it within the last hour", agent.restarts),
             Check("version", "what runs is what is installed", agent.version),
+            Check("settings-in-use", "the agent runs with what its configuration says now", agent.in_use),
             Check("held-still", "no degradation is set, the node is not drained", agent.held_still),
             Check("last-look", "the agent sees the cloud often enough", agent.last_look),
         ),
