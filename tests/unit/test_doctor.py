@@ -432,7 +432,7 @@ def test_a_fault_is_told_with_a_remedy(
         ("settings-in-use", lambda n: n.answers.update(settings={"pool-low": running(9, origin="QINGAGENT_POOL_LOW")})),
         ("state-directory", lambda n: n.at("/run/qingagent").rmdir()),
         ("spool", file(f"{STATEDIR}/spool/1-a.json", "{}")),
-        ("routes", lambda n: n.route("eth0", "172.16.1.0", "255.255.255.0", "172.16.0.1")),
+        ("routes", lambda n: n.route("eth5", "172.16.1.0", "255.255.255.0", "172.16.0.1")),
         ("routes", lambda n: n.route("docker0", "172.17.0.0", "255.255.0.0")),
         ("kube-proxy", both(PROXY, file(f"{CONF}/05-qingcloud.conflist",
                                         json.dumps({"type": "qingcni", "isGateway": True})))),
