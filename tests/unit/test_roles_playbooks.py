@@ -56,6 +56,10 @@ def test_an_upgrade_stops_at_the_first_node_that_fails() -> None:
     assert before["any_errors_fatal"] is True
     assert one_by_one["max_fail_percentage"] == 0
     assert "any_errors_fatal" not in one_by_one  # which would roll back the sound nodes of a batch with the others
+    # a node that is away counts for nothing above: it goes on, until a task fails that needs no connection
+    assert one_by_one["ignore_unreachable"] is True and one_by_one["timeout"]
+    away = [task["when"] for task in tasks(one_by_one["tasks"]) if task.get("when", "").endswith("is unreachable")]
+    assert away == ["upgrade_before is unreachable", "upgrade_after is unreachable"]
 
 
 def test_units_start_what_the_installation_links() -> None:
