@@ -61,6 +61,7 @@ RANKS = {
     "cloud": 16,
     "net": 16,
     "operate": 16,
+    "status": 16,
     "store": 16,
     "agent": 17,
     "doctor": 18,

@@ -103,7 +103,7 @@ class Actor:
         where = f"of {held[0].instance_id}" if held[0].instance_id else "of no instance"
         holder = f"NIC {held[0].nic_id} ({held[0].nic_name or 'without a name'}) {where}"
         remedy = f"delete its pod there, or release it on that node: qingagent release {address}"
-        return AddressHeld(f"address {address} is held by {holder}: {remedy}", holder=holder)
+        return AddressHeld(f"address {address} is held by {holder}", remedy=remedy, holder=holder)
 
     def _blocked(self, vxnet_id: str, error: HostnicError) -> None:
         self._blocks.block(vxnet_id, error)
@@ -232,4 +232,4 @@ class Actor:
 
 
 def no_such_vxnet(vxnet_id: str) -> HostnicError:
-    return NotFound(f"the cloud has no vxnet {vxnet_id}: check `vxnet`")
+    return NotFound(f"the cloud has no vxnet {vxnet_id}", remedy="check `vxnet`")

@@ -70,12 +70,17 @@ class Blocks:
     def blocked(self) -> frozenset[str]:
         return frozenset(self._standing())
 
+    def limit_error(self) -> t.Optional[HostnicError]:
+        """How the cloud has said that this instance takes no more NICs."""
+        block, __ = self._limit
+        return block.error if block.until > self._clock() else None
+
     def troubles(self) -> dict[str, HostnicError]:
         """For `Pool.report`."""
         found = {EVERYWHERE if key == EVERY_VXNET else key: block.error for key, block in self._standing().items()}
-        block, __ = self._limit
-        if block.until > self._clock():
-            found.setdefault(EVERYWHERE, block.error)
+        limit_error = self.limit_error()
+        if limit_error:
+            found.setdefault(EVERYWHERE, limit_error)
         return found
 
     def ends_in(self) -> t.Optional[float]:

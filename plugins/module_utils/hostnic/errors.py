@@ -11,14 +11,17 @@ class HostnicError(Exception):
 
     `kind` names the error in logs, metrics and JSON; `transient` is true where trying again later may help without
     anyone changing anything; `ambiguous` is true where a request may have been carried out although it failed.
+    `message` says what is wrong, and what to do where that is known by itself as `remedy`; `what` is the first half.
     """
 
     transient: t.ClassVar[bool] = False
     ambiguous: bool = False
 
-    def __init__(self, message: str, *, ambiguous: bool = False, **details: t.Any) -> None:
-        super().__init__(message)
-        self.message = message
+    def __init__(self, what: str, *, ambiguous: bool = False, remedy: str = "", **details: t.Any) -> None:
+        self.what = what
+        self.remedy = remedy
+        self.message = f"{what}: {remedy}" if remedy else what
+        super().__init__(self.message)
         self.ambiguous = ambiguous
         self.details = details
 

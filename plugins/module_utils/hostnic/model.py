@@ -65,11 +65,10 @@ class Vxnet:
     def problem(self) -> t.Optional[HostnicError]:
         """Why no NIC for a pod can be made here, or None."""
         if not self.network or not self.gateway:
-            return InvalidConfig(f"vxnet {self.vxnet_id} is in no router: join it to the VPC's router first")
+            return InvalidConfig(f"vxnet {self.vxnet_id} is in no router", remedy="join it to the VPC's router first")
         if self.available == 0:
-            return VxnetFull(
-                f"vxnet {self.vxnet_id} has no free address: name another in `vxnet`, or delete unused NICs"
-            )
+            remedy = "name another in `vxnet`, or delete unused NICs"
+            return VxnetFull(f"vxnet {self.vxnet_id} has no free address", remedy=remedy)
         return None
 
 

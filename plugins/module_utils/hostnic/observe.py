@@ -58,7 +58,7 @@ class Observer:
         attached = self._parts.cloud.describe_nics(instance_id=instance_id)
         doubt, primary = proof.doubt(instance_id, attached, links), proof.primary_of(attached)
         if doubt or primary is None:
-            raise Denied(f"{doubt}: write this machine's own id into /etc/qingcloud/instance-id")
+            raise Denied(doubt, remedy="write this machine's own id into /etc/qingcloud/instance-id")
         self.read_vxnets([*self._parts.settings.vxnet, primary.vxnet_id])
         self._know_hosts_own(attached, links)
         log.info("this machine is %s, its primary NIC is %s", instance_id, primary.nic_id)

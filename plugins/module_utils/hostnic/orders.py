@@ -22,7 +22,7 @@ def refusal(table: Table) -> t.Optional[HostnicError]:
     """Why no pod may start on this node, whatever NICs it has; None where one may."""
     if not table.fact(DRAINED):
         return None
-    return Busy("this node is drained: start the pod on another, or end that with `qingagent resume`")
+    return Busy("this node is drained", remedy="start the pod on another, or end that with `qingagent resume`")
 
 
 def check_open(table: Table) -> None:

@@ -69,7 +69,9 @@ class Pool:
         self._queue: list[_Place] = []
         self._gateways: set[str] = set()
         self._clean: dict[str, float] = {}  # resting NICs whose address is forgotten ► since when they rest
-        self._troubles: t.Mapping[str, HostnicError] = {EVERYWHERE: Busy("the agent has just started")}
+        started = Busy("the agent has just started", remedy="wait, it is looking at the cloud")
+        self._troubles: t.Mapping[str, HostnicError] = {EVERYWHERE: started}
+        self._refused = ""  # what the cloud has refused lately, where that is no trouble yet
         self.demand = Demand(clock(), usual_lead)
         self.steals = 0
 
@@ -250,11 +252,18 @@ class Pool:
         known = self._table.vxnets().values()
         return frozenset(vxnet.vxnet_id for vxnet in known if vxnet.host_address)
 
-    def report(self, troubles: t.Mapping[str, HostnicError]) -> None:
-        """What keeps the pool from growing, by vxnet or `EVERYWHERE`, told to whoever waits in vain."""
+    def report(self, troubles: t.Mapping[str, HostnicError], refused: str = "") -> None:
+        """What keeps the pool from growing, by vxnet or `EVERYWHERE`, told to whoever waits in vain.
+
+        `refused`: what the cloud has last refused, which may pass before it keeps anything from growing.
+        """
         with self._table.changed:
-            self._troubles = troubles
+            self._troubles, self._refused = troubles, refused
             self._table.changed.notify_all()
+
+    def troubles(self) -> t.Mapping[str, HostnicError]:
+        """As last reported."""
+        return self._troubles
 
     def trouble(self, vxnets: tuple[str, ...] = ()) -> t.Optional[HostnicError]:
         """What keeps the pool from growing in these vxnets (none named: the agent's)."""
@@ -353,7 +362,8 @@ class Pool:
         trouble = self.trouble(place.waiter.vxnets)
         if trouble and (isinstance(trouble, PoolEmpty) or not trouble.transient):
             return trouble
-        return PoolEmpty(f"no NIC became ready in time: {trouble.message if trouble else 'NICs are on their way'}")
+        why = trouble.message if trouble else self._refused or "NICs are on their way"
+        return PoolEmpty(f"no NIC became ready in time: {why}")
 
     def _end(self, key: LeaseKey, target: State, note: str) -> None:
         with self._table.lock:

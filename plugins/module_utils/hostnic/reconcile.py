@@ -28,6 +28,8 @@ from .states import IllegalTransition
 log = logging.getLogger("hostnic.reconcile")
 
 FLUSH_AGAIN: t.Final = 5.0  # s after which an address that could not be forgotten is tried again
+GIVING_BACK: t.Final = ("DetachNics", "DeleteNics")  # no pod waits for these
+LIFT: t.Final = "take it back from the setting degradation, or remove the file of that name in statedir"
 COALESCE: t.Final = 0.2  # s in which demand gathers before it is acted upon
 
 
@@ -82,6 +84,10 @@ class Reconciler:
         usual = planning.plan(snapshot, settings, now).actions
         decided = planning.plan(replace(snapshot, **wished), settings, now)
         return replace(decided, actions=tuple(one for one in decided.actions if one not in usual)).explain()
+
+    @property
+    def instance_id(self) -> str:
+        return self._parts.instance_id
 
     def level(self) -> str:
         """How much of the cloud may be changed now, see `sizing.NO_WRITES`."""
@@ -228,8 +234,10 @@ class Reconciler:
         remedies = ["end a pod"] if reasons.used else []
         remedies += ["let go of a kept address (qingagent release)"] if reasons.held else []
         remedies += ["raise max-nics"] if reasons.cap == self._parts.settings.max_nics else []
-        remedy = ", or ".join(remedies) or "see qingagent pool"
-        return PoolEmpty(f"all {reasons.cap} NICs that this node may have are taken: {remedy}")
+        remedy = ", or ".join(remedies) or "take NICs that are not the pool's off this instance, or use a larger one"
+        limited = self._blocks.limit_error()
+        why = f" ({limited.what})" if limited else ""
+        return PoolEmpty(f"all {reasons.cap} NICs that this node may have are taken{why}", remedy=remedy)
 
     def _tell(self, error: t.Optional[HostnicError]) -> None:
         """Whoever waits in vain hears the strongest reason of now."""
@@ -238,10 +246,13 @@ class Reconciler:
         if everywhere[-1] and all(everywhere):
             troubles.setdefault(EVERYWHERE, everywhere[-1])
         if self._parts.level() == NO_WRITES:
-            troubles[EVERYWHERE] = Busy("nothing is changed in the cloud now: degradation L0 is set")
+            troubles[EVERYWHERE] = Busy("nothing is changed in the cloud now: degradation L0 is set", remedy=LIFT)
         if error is not None:
             troubles[EVERYWHERE] = error
-        self._parts.pool.report(troubles)
+        refused = self._parts.cloud.state().get("refused", {})
+        told = [one for action, one in refused.items() if action not in GIVING_BACK]
+        last = min(told, key=lambda one: float(one["ago"]), default=None)
+        self._parts.pool.report(troubles, f"{last['what']}: {last['remedy']}" if last else "")
 
     def _pause(self, snapshot: Snapshot) -> float:
         """Until the next look is due or time alone changes the plan."""

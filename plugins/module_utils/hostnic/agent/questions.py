@@ -4,11 +4,12 @@
 from __future__ import annotations
 
 import json
+import time
 import typing as t
 from functools import partial
 from types import MappingProxyType
 
-from .. import context, operate, redact
+from .. import context, operate, redact, status
 from ..engine import Engine
 from ..operate import Params
 from ..wire import Answer, Request
@@ -17,6 +18,7 @@ from .door import Handler
 
 More = t.Mapping[str, t.Callable[[Params], t.Any]]
 _NOTHING: t.Final[More] = MappingProxyType({})
+STARTED: t.Final = time.time()
 # What manageaddr shows below /v1/ ► the op, of those that change nothing.
 SHOWN: t.Final[t.Mapping[str, str]] = {
     "nics": "pool",
@@ -43,6 +45,7 @@ def _answers(engine: Engine, more: More) -> dict[str, t.Callable[[Params], t.Any
     answers: dict[str, t.Callable[[Params], t.Any]] = {
         "ping": lambda __: {"answers": True},
         **operate.answers(engine),
+        "status": lambda __: {**status.status(engine), "version": about.package()["version"], "ready_since": STARTED},
         "version": lambda __: about.package(),
         **more,
     }

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from ..errors import Busy, Timeout, Unreachable
 from ..states import IllegalTransition
-from . import replies
+from . import codes
 
 log = logging.getLogger("hostnic.cloud")
 
@@ -62,7 +62,7 @@ def is_away(error: BaseException) -> bool:
     "Not enough resources" is one of these, though `Busy` to an attach: the next call may well be carried out.
     """
     if isinstance(error, Busy):
-        return error.details.get("ret_code") != replies.NO_RESOURCES
+        return error.details.get("ret_code") != codes.NO_RESOURCES
     return isinstance(error, (Unreachable, Timeout))
 
 
@@ -87,6 +87,7 @@ class Breaker:
         self._openings = 0  # in a row
         self._since = 0.0  # the first failure of the row
         self._last = ""
+        self._remedy = ""
         self._next_try = 0.0
         self._tickets = itertools.count(1)
         self._trying = 0  # the ticket of the call that tries
@@ -136,24 +137,24 @@ class Breaker:
             due = f"the next try is due in {wait:.1f} s" if self._state is State.OPEN else "a try is under way"
             away_for = now - self._since
             message = f"{action} was not sent: QingCloud has been away for {away_for:.0f} s, {due}; last: {self._last}"
-            raise Unreachable(message, action=action, retry_in=wait, away_for=round(away_for, 3))
+            raise Unreachable(message, remedy=self._remedy, action=action, retry_in=wait, away_for=round(away_for, 3))
 
     def _over(self, ticket: int, error: t.Optional[BaseException]) -> None:
         with self._lock:
             trying = bool(ticket) and ticket == self._trying and self._state is State.HALF_OPEN
             if error is not None and is_away(error):
-                self._failed(getattr(error, "message", ""), trying)
+                self._failed(error, trying)
             elif error is None or _ret_code(error) is not None:
                 self._answered()
             elif trying:
                 self._go(State.OPEN)  # `_next_try` has passed
 
-    def _failed(self, said: str, trying: bool) -> None:
-        now = self._clock()
+    def _failed(self, error: BaseException, trying: bool) -> None:
+        now, said = self._clock(), getattr(error, "what", "")
         if not self._failures:
             self._since = now
         self._failures += 1
-        self._last = said
+        self._last, self._remedy = said, getattr(error, "remedy", "")
         if trying or (self._state is State.CLOSED and self._failures >= self._threshold):
             # Full jitter, so that the nodes of a cluster do not all come back at the same moment.
             pause = self._rng() * min(self._longest, FIRST_PAUSE * 2.0 ** min(self._openings, 30))

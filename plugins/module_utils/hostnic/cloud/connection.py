@@ -15,7 +15,7 @@ from urllib.parse import quote_plus
 
 from .. import errors
 from ..context import fields
-from . import replies
+from . import codes, replies
 from .breaker import Breaker
 from .credentials import Access, Key
 from .keys import Keys
@@ -94,6 +94,7 @@ class Connection:
         self._wall = wall
         self._exchange = exchange
         self._ahead: t.Optional[float] = None
+        self._refused: t.Mapping[str, tuple[errors.HostnicError, float]] = {}  # replaced as a whole: others read it
 
     def __repr__(self) -> str:
         return f"Connection({self._access.protocol}://{self._access.host}:{self._access.port}, {self._zone})"
@@ -102,8 +103,20 @@ class Connection:
         """What holds calls back, JSON-ready: see `RateLimiter.state` and `Breaker.state`.
 
         `clock_ahead`: seconds that this machine's clock was ahead of the API's at the last answer; None before one.
+        `refused`: action ► what its last call failed with, for `ago` seconds, until it is carried out again.
         """
-        return {"limiter": self._limiter.state(), "breaker": self._breaker.state(), "clock_ahead": self._ahead}
+        now = self._clock()
+        refused = {
+            action: {"kind": error.kind, "what": error.what, "remedy": error.remedy, "transient": error.transient,
+                     "ret_code": error.details.get("ret_code"), "ago": round(now - since, 3)}
+            for action, (error, since) in sorted(self._refused.items())
+        }  # fmt: skip
+        return {
+            "limiter": self._limiter.state(),
+            "breaker": self._breaker.state(),
+            "clock_ahead": self._ahead,
+            "refused": refused,
+        }
 
     def reread(self) -> bool:
         """Its key was given to it."""
@@ -117,11 +130,16 @@ class Connection:
         Raises one of `errors`; all carry action, ret_code (None without an answer) and message in their details.
         """
         try:
-            return self._call(action, params, math.inf if within is None else self._clock() + within)
+            answer = self._call(action, params, math.inf if within is None else self._clock() + within)
         except errors.HostnicError as error:
             for name, value in (("action", action), ("ret_code", None), ("message", "")):
                 error.details.setdefault(name, value)
+            if not (isinstance(error, errors.NotFound) and action.startswith("Describe")):  # that is an answer
+                self._refused = {**self._refused, action: (error, self._clock())}
             raise
+        if action in self._refused:
+            self._refused = {name: one for name, one in self._refused.items() if name != action}
+        return answer
 
     def _call(self, action: str, params: t.Mapping[str, t.Any], until: float) -> dict[str, t.Any]:
         retried: set[int] = set()
@@ -131,7 +149,7 @@ class Connection:
                 return self._once(action, params, key, until)
             except errors.HostnicError as failure:
                 code = failure.details.get("ret_code")
-                worth = code == replies.EXPIRED or (code == replies.AUTH_FAILED and self._keys.renew(key))
+                worth = code == codes.EXPIRED or (code == codes.AUTH_FAILED and self._keys.renew(key))
                 if not worth or code in retried or self._clock() >= until:
                     raise
                 retried.add(code or 0)
@@ -177,32 +195,34 @@ class Connection:
 
     def _transport_failure(self, action: str, error: Exception, sent: bool) -> errors.HostnicError:
         where, file = f"{self._access.host}:{self._access.port}", self._file()
+        look = f"check this node's network, and host and port in {file}"
         unclear = "; whether it was carried out is not known" if sent else ""
         if isinstance(error, BadAnswer):
             what = "something that is not the API's JSON" if error.status == 200 else f"HTTP status {error.status}"
             remedy = f"check host, port, protocol and uri in {file}, and any proxy in between"
-            said = f"{where} answered {action} with {what}{unclear}: {remedy}"
-            found = errors.Unreachable(said, ambiguous=True, status=error.status)
+            said = f"{where} answered {action} with {what}{unclear}"
+            found = errors.Unreachable(said, ambiguous=True, remedy=remedy, status=error.status)
             return replies.with_message(found, replies.printable(error.text))
         if isinstance(error, ssl.SSLCertVerificationError):
             said = f"the certificate of {where} is not trusted ({error.verify_message})"
-            return errors.Unreachable(f"{said}: name the cloud's CA as ca_file in {file}")
+            return errors.Unreachable(said, remedy=f"name the cloud's CA as ca_file in {file}")
         if isinstance(error, (socket.timeout, TooSlow)):
             what = f"{where} did not answer {action}" if sent else f"no connection to {where} for {action}"
             said = f"{what} within {self._access.timeout:g} s{unclear}"
-            return errors.Timeout(said, ambiguous=sent)
+            return errors.Timeout(said, ambiguous=sent, remedy=look)
         if isinstance(error, socket.gaierror):
-            said = f"the name {self._access.host} cannot be resolved: check DNS, and host in {file}"
-            return errors.Unreachable(said)
+            said = f"the name {self._access.host} cannot be resolved"
+            return errors.Unreachable(said, remedy=f"check DNS, and host in {file}")
         why = getattr(error, "strerror", None) or type(error).__name__
-        return errors.Unreachable(f"{action} failed on the way to {where} ({why}){unclear}", ambiguous=sent)
+        said = f"{action} failed on the way to {where} ({why}){unclear}"
+        return errors.Unreachable(said, ambiguous=sent, remedy=look)
 
     def _refusal(self, action: str, code: t.Optional[int], answer: t.Mapping[str, t.Any]) -> errors.HostnicError:
         message = answer.get("message")
         message = message if isinstance(message, str) else ""
         if code is None:
-            said = f"the answer to {action} has no ret_code: check host and uri in {self._file()}"
-            error = errors.Unreachable(said, ambiguous=True)
+            said = f"the answer to {action} has no ret_code"
+            error = errors.Unreachable(said, ambiguous=True, remedy=f"check host and uri in {self._file()}")
             return replies.with_message(error, replies.printable(message))
         source = self._access.source
         key = f"qy_access_key_id in {source}" if self._access.key and source.startswith("/") else source

@@ -9,7 +9,7 @@ import typing as t
 from pathlib import Path
 
 from ..errors import AuthFailed, InvalidConfig
-from . import replies
+from . import codes
 from .connection import Connection
 from .credentials import Access, read_access
 
@@ -67,7 +67,7 @@ class FreshConnection:
         try:
             answer = using.call(action, params, within)
         except AuthFailed as refused:
-            if other is None or refused.details.get("ret_code") == replies.EXPIRED:
+            if other is None or refused.details.get("ret_code") == codes.EXPIRED:
                 raise
             try:
                 answer = other.call(action, params, within)

@@ -228,8 +228,11 @@ class RateLimiter:
         self._held_back += 1
         pause = self._resume - self.clock()
         why = "QingCloud said that the account calls too often" if pause > 0 else "it is called as often as it may be"
-        message = f"{action or 'a call'} was not sent: {why}; calls go on in {wait:.1f} s"
-        raise RateLimited(message, action=action, retry_in=round(wait, 3))
+        what = f"{action or 'a call'} was not sent: {why}; calls go on in {wait:.1f} s"
+        remedy = (
+            "lower api-rate, or raise the account's limit" if pause > 0 else "raise api-rate if the account allows it"
+        )
+        raise RateLimited(what, remedy=remedy, action=action, retry_in=round(wait, 3))
 
     # -- inside, without it --------------------------------------------------------------------------------------------
 

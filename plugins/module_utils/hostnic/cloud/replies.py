@@ -7,6 +7,8 @@ import re
 import typing as t
 
 from .. import errors, redact
+from . import codes
+from .codes import ACCESS_DENIED, AUTH_FAILED, EXPIRED, NO_RESOURCES, NOT_FOUND, OVER_QUOTA, UPDATING
 
 TOO_OFTEN: t.Final = re.compile(r"access too frequently", re.I)
 _MISSING = re.compile(r"\bResourceNotFound\b")
@@ -25,18 +27,8 @@ _ADDRESS = re.compile(r"\bprivate[ _]?ips?\b|\bip address(?:es)?\b|\b\d+\.\d+\.\
 # Shaped like "you can only attach [10] volumes to one instance at most", which is known.
 _NIC_LIMIT = re.compile(r"\bonly attach \S+ nics?\b|\bnics?\b.*\bone instance at most\b", re.I)
 
-ACCESS_DENIED, NOT_FOUND, OVER_QUOTA, AUTH_FAILED, EXPIRED = 1400, 2100, 2500, 1200, 1300
-INTERNAL, SERVER_BUSY, NO_RESOURCES, UPDATING = 5000, 5100, 5200, 5300
-
-_REMEDIES: t.Final[t.Mapping[int, str]] = {
-    1100: "the request was badly formed, which is a defect of ours or a wrong zone",
-    1101: "the request named an unknown action or value, which is a defect of ours or a wrong zone",
-    2000: "renew the login session or the access key",
-    2400: "the account's balance is too low: top it up",
-    5400: "something else depends on the resource: remove that first",
-}
 # Badly formed, wrong, not allowed or there already.
-_ABOUT_A_VALUE: t.Final = (1100, 1101, ACCESS_DENIED, 2110)
+_ABOUT_A_VALUE: t.Final = (codes.BAD_FORMAT, codes.BAD_METHOD, ACCESS_DENIED, codes.EXISTS)
 _LONGEST_MESSAGE = 400
 
 
@@ -50,40 +42,39 @@ def failure(
     is `Denied` with a word about an address also subject: "address".
     """
     message = printable(message)
-    facts: dict[str, t.Any] = {"action": action, "ret_code": ret_code}
+    what = f"QingCloud refused {action}: {message or 'no reason given'} (ret_code {ret_code})"
+    facts: dict[str, t.Any] = {"action": action, "ret_code": ret_code, "remedy": codes.remedy(action, ret_code)}
+    off = clock_off or "this machine's clock is off by a minute or more"
 
-    def said(remedy: str = "") -> str:
-        return f"QingCloud refused {action}: {message or 'no reason given'} (ret_code {ret_code})" + (
-            f": {remedy}" if remedy else ""
-        )
+    def error(kind: type[errors.HostnicError], remedy: str = "", **more: t.Any) -> errors.HostnicError:
+        return kind(what, **{**facts, **({"remedy": remedy} if remedy else {}), **more})
 
     if ret_code == NOT_FOUND or _MISSING.search(message):
-        error: errors.HostnicError = errors.NotFound(said(), **facts)
+        found = error(errors.NotFound, codes.remedy(action, NOT_FOUND))
     elif ret_code == AUTH_FAILED:
-        error = errors.AuthFailed(said(f"check {access}"), **facts)
+        found = error(errors.AuthFailed, f"check {access}")
     elif ret_code == EXPIRED:
-        off = clock_off or "this machine's clock is off by a minute or more"
-        error = errors.AuthFailed(said(f"{off}: set it, for example with chrony or systemd-timesyncd"), **facts)
+        found = error(errors.AuthFailed, f"{off}: set it, for example with chrony or systemd-timesyncd")
     elif ret_code == OVER_QUOTA and TOO_OFTEN.search(message):
-        error = errors.RateLimited(said("lower api-rate, or raise the account's limit"), **facts)
+        found = error(errors.RateLimited, "lower api-rate, or raise the account's limit")
     elif ret_code in (ACCESS_DENIED, OVER_QUOTA, NO_RESOURCES) and _FULL.search(message):
-        error = errors.VxnetFull(said("add another vxnet or delete unused NICs"), **facts)
+        found = error(errors.VxnetFull, "add another vxnet or delete unused NICs")
     elif ret_code in (ACCESS_DENIED, OVER_QUOTA) and _NIC_LIMIT.search(message):
-        error = errors.QuotaExceeded(said("lower max-nics"), scope="instance", **facts)
+        found = error(errors.QuotaExceeded, "lower max-nics", scope="instance")
     elif ret_code == OVER_QUOTA and _DAILY.search(message):
-        error = errors.QuotaExceeded(said("it is free again after midnight"), scope="day", **facts)
+        found = error(errors.QuotaExceeded, "wait until midnight, when it is free again", scope="day")
     elif ret_code == OVER_QUOTA:
-        error = errors.QuotaExceeded(said("ask QingCloud for a higher quota"), scope="account", **facts)
+        found = error(errors.QuotaExceeded, scope="account")
     elif ret_code == NO_RESOURCES and action == "CreateNics":
-        error = errors.VxnetFull(said("another vxnet may have room"), **facts)
+        found = error(errors.VxnetFull)
     elif 5000 <= ret_code < 5400:
         # 5000 is anything, 5100 is documented as "timeout or overload": the work may have been done.
-        error = errors.Busy(said(), ambiguous=ret_code not in (NO_RESOURCES, UPDATING), **facts)
+        found = error(errors.Busy, ambiguous=ret_code not in (NO_RESOURCES, UPDATING))
     elif action == "CreateNics" and ret_code in _ABOUT_A_VALUE and _ADDRESS.search(message):
-        error = errors.Denied(said(), subject="address", **facts)
+        found = error(errors.Denied, "ask for another address", subject="address")
     else:
-        error = errors.Denied(said(_REMEDIES.get(ret_code, "")), **facts)
-    return with_message(error, message)
+        found = error(errors.Denied)
+    return with_message(found, message)
 
 
 def with_message(error: errors.HostnicError, message: str) -> errors.HostnicError:
