@@ -7,8 +7,8 @@ import pytest
 
 from hostnic.blocks import Blocks
 from hostnic.errors import QuotaExceeded, VxnetFull
-from hostnic.pool import EVERYWHERE
 from hostnic.sizing import EVERY_VXNET
+from hostnic.troubles import EVERYWHERE
 
 FULL = VxnetFull("vxnet-a is full")
 QUOTA = QuotaExceeded("no more NICs", scope="account")

@@ -44,6 +44,7 @@ RANKS = {
     "nicwork": 6,
     "pace": 6,
     "strays": 6,
+    "troubles": 6,
     "table": 6,
     "orders": 7,
     "pool": 8,
@@ -64,6 +65,7 @@ RANKS = {
     "status": 16,
     "store": 16,
     "agent": 17,
+    "simulation": 17,
     "doctor": 18,
     "commands": 19,
 }

@@ -12,7 +12,6 @@ from hostnic import errors, states, wire
 from hostnic.cni import spec
 from hostnic.cni.spec import Attached, CniError
 from hostnic.model import Route
-from hostnic.pool import AddressHeld
 from hostnic.store.failure import StoreFailed
 
 ATTACHED = Attached(
@@ -100,7 +99,7 @@ DOCUMENT = Path(__file__).parents[2] / "docs" / "wire.md"
 ROW = re.compile(r"^\| (\d+) \| (.*?) ?\| (.+) \|$", re.MULTILINE)
 KINDS = [
     kind
-    for kind in (*vars(errors).values(), wire.WireError, wire.ProtocolMismatch, StoreFailed, AddressHeld)
+    for kind in (*vars(errors).values(), wire.WireError, wire.ProtocolMismatch, StoreFailed)
     if isinstance(kind, type) and issubclass(kind, errors.HostnicError) and kind is not errors.HostnicError
 ]
 

@@ -10,9 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from hostnic.errors import HostnicError, InvalidConfig, PoolEmpty
+from hostnic.errors import AddressHeld, HostnicError, InvalidConfig, PoolEmpty
 from hostnic.model import Fixed, LeaseKey, Nic, PodLink
-from hostnic.pool import AddressHeld
 from hostnic.states import State
 from tests.lab.wait import until
 from tests.support.node import Node

@@ -25,11 +25,12 @@ from hostnic.errors import (
     VxnetFull,
 )
 from hostnic.model import GATEWAY, Fixed, KnownVxnet, Lease, LeaseKey, Nic, Waiter
-from hostnic.pool import EVERYWHERE, Pool
+from hostnic.pool import Pool
 from hostnic.standin import netns_lease
 from hostnic.states import State
 from hostnic.store.memory import MemoryStore
 from hostnic.table import Table
+from hostnic.troubles import EVERYWHERE
 from tests.lab.wait import until
 from tests.support.memory_kernel import MemoryKernel
 

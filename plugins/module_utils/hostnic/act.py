@@ -11,12 +11,11 @@ from dataclasses import replace
 from . import plan as planning
 from . import policy
 from .blocks import Blocks
-from .errors import Busy, Denied, HostnicError, NotFound, QuotaExceeded, VxnetFull
+from .errors import AddressHeld, Busy, Denied, HostnicError, NotFound, QuotaExceeded, VxnetFull
 from .jobs import AttachJobs
 from .model import GATEWAY, Intent, Nic
 from .observe import Observer
 from .parts import Parts
-from .pool import AddressHeld
 from .settle import ATTACH_TRIES
 from .sizing import EVERY_VXNET
 from .states import State

@@ -7,9 +7,9 @@ import logging
 import typing as t
 
 from .errors import HostnicError, QuotaExceeded
-from .pool import EVERYWHERE
 from .ports import Clock
 from .sizing import EVERY_VXNET
+from .troubles import EVERYWHERE
 
 log = logging.getLogger("hostnic.blocks")
 

@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-from .configuration.load import CREDENTIAL, DIRECTORY, check, env_name, instance_id, load
+from .configuration.files import find
+from .configuration.load import CREDENTIAL, DIRECTORY, ENVIRONMENT, check, env_name, instance_id, load
 from .configuration.settings import Settings
 
-__all__ = ["CREDENTIAL", "DIRECTORY", "Settings", "check", "env_name", "instance_id", "load"]
+__all__ = ["CREDENTIAL", "DIRECTORY", "ENVIRONMENT", "Settings", "check", "env_name", "find", "instance_id", "load"]

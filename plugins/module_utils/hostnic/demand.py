@@ -50,7 +50,9 @@ class Demand:
     def tastes(self, now: float) -> tuple[tuple[Taste, int], ...]:
         """What the pods of the last ten minutes accepted ► how many of them."""
         self._forget(int(now // BUCKET))
-        total: Counter[Taste] = sum((tastes for __, tastes in self._arrivals), Counter())
+        total: Counter[Taste] = Counter()
+        for __, tastes in self._arrivals:
+            total.update(tastes)
         return tuple(sorted(total.items()))
 
     def made(self, nic_ids: t.Iterable[str], seconds: float) -> None:

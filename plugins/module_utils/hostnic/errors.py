@@ -59,6 +59,10 @@ class Busy(HostnicError):
     transient = True
 
 
+class AddressHeld(Busy):
+    """Another workload has that address; the details name it as `holder`."""
+
+
 class Denied(HostnicError):
     """The key may not do this, or the resource is in a state that forbids it."""
 

@@ -10,18 +10,18 @@ from dataclasses import replace
 from .config import Settings
 from .context import current
 from .demand import USUAL_LEAD, Demand
-from .errors import Busy, HostnicError, InvalidConfig, NotFound, PoolEmpty
+from .errors import AddressHeld, Busy, HostnicError, InvalidConfig, NotFound, PoolEmpty
 from .model import GATEWAY, POOL, Fact, Fixed, KnownVxnet, Lease, LeaseKey, Nic, Waiter
 from .orders import check_open, refusal
 from .ports import Clock, Links
 from .standin import netns_lease
 from .states import State
 from .table import Move, Table
+from .troubles import EVERYWHERE, Troubles
 
 log = logging.getLogger("hostnic.pool")
 
 MASQUERADE: t.Final = "ipMasq of "  # begins the name of a fact; the network's name and a vxnet follow
-EVERYWHERE: t.Final = ""  # among the troubles: what concerns every vxnet
 
 # A pod that waits is served from these, sooner or later.
 _SERVES_SOON: t.Final = (State.READY, State.QUARANTINE, State.ATTACHING)
@@ -31,11 +31,7 @@ _HOPELESS: t.Final = (NotFound, InvalidConfig)
 Cancelled = t.Callable[[], bool]
 
 
-class AddressHeld(Busy):
-    """Another workload has that address; the details name it as `holder`."""
-
-
-class _Place:
+class Place:
     """A place in the queue; compared by identity."""
 
     def __init__(self, waiter: Waiter, workload: str) -> None:
@@ -66,12 +62,10 @@ class Pool:
         self._links = links
         self._clock = clock
         self._wake = wake
-        self._queue: list[_Place] = []
+        self._queue: list[Place] = []
         self._gateways: set[str] = set()
         self._clean: dict[str, float] = {}  # resting NICs whose address is forgotten ► since when they rest
-        started = Busy("the agent has just started", remedy="wait, it is looking at the cloud")
-        self._troubles: t.Mapping[str, HostnicError] = {EVERYWHERE: started}
-        self._refused = ""  # what the cloud has refused lately, where that is no trouble yet
+        self.troubles: t.Final = Troubles()
         self.demand = Demand(clock(), usual_lead)
         self.steals = 0
 
@@ -96,10 +90,7 @@ class Pool:
             held = self._table.lease(key)
             if held:
                 return self._known(held.nic_id), True
-            check_open(self._table)
-            self.demand.arrived(vxnets, self._clock())
-            place = _Place(Waiter(vxnets, fixed.address if fixed else ""), fixed.workload if fixed else "")
-            self._queue.append(place)
+            place = self.enter(vxnets, fixed)
             try:
                 nic = self._supply(place)
                 while nic is None:
@@ -107,8 +98,28 @@ class Pool:
                     nic = self._supply(place)
                 return self._reserve(nic, key, args, fixed), False
             finally:
-                self._queue.remove(place)
-                self._wake()
+                self.leave(place)
+
+    def enter(self, vxnets: tuple[str, ...] = (), fixed: t.Optional[Fixed] = None) -> Place:
+        """A place in the queue, for `leave` to give up; `acquire` does both, and waits in between."""
+        with self._table.lock:
+            check_open(self._table)
+            self.demand.arrived(vxnets, self._clock())
+            place = Place(Waiter(vxnets, fixed.address if fixed else ""), fixed.workload if fixed else "")
+            self._queue.append(place)
+            return place
+
+    def take(self, place: Place, key: LeaseKey) -> t.Optional[Nic]:
+        """What that place is served with now, reserved; None where it has to wait."""
+        with self._table.lock:
+            nic = self._supply(place)
+            return self._reserve(nic, key, {}, None) if nic else None
+
+    def leave(self, place: Place) -> None:
+        """Served, or waiting no longer."""
+        with self._table.lock:
+            self._queue.remove(place)
+        self._wake()
 
     def commit(self, key: LeaseKey, netns_inode: int, ifindex: int) -> None:
         """The NIC is in the pod and configured."""
@@ -136,15 +147,14 @@ class Pool:
         if closed:
             return closed
         with self._table.lock:
-            everywhere = self._troubles.get(EVERYWHERE)
+            everywhere = self.troubles.standing().get(EVERYWHERE)
             # what is free in the cloud has yet to be attached, which may be in trouble
             states = _SERVES_SOON if everywhere else (*_SERVES_SOON, State.DETACHED)
             coming = [nic for nic in self._table.nics(*states) if nic.purpose == POOL and not nic.doomed]
             served = {nic.vxnet_id for nic in coming} & set(accepted)
             if gateway and served:
                 served = {vxnet_id for vxnet_id in served if self.standing_gateway(vxnet_id)}
-            told = [self._troubles.get(vxnet_id) for vxnet_id in accepted]
-            return None if served else everywhere or (told[0] if all(told) else None)
+            return None if served else everywhere or self.troubles.in_all(accepted)
 
     def attachments(self, network: str) -> list[LeaseKey]:
         """Those of this network that hold a NIC."""
@@ -188,7 +198,7 @@ class Pool:
 
     def gateway(self, vxnet_id: str, deadline: float, cancelled: Cancelled) -> str:
         """The address of the host's foot in this vxnet; a gateway NIC is made where the host has none."""
-        place = _Place(Waiter((vxnet_id,)), "")
+        place = Place(Waiter((vxnet_id,)), "")
         with self._table.changed:
             while True:
                 standing = self.standing_gateway(vxnet_id)
@@ -253,22 +263,14 @@ class Pool:
         return frozenset(vxnet.vxnet_id for vxnet in known if vxnet.host_address)
 
     def report(self, troubles: t.Mapping[str, HostnicError], refused: str = "") -> None:
-        """What keeps the pool from growing, by vxnet or `EVERYWHERE`, told to whoever waits in vain.
-
-        `refused`: what the cloud has last refused, which may pass before it keeps anything from growing.
-        """
+        """As `Troubles.report`, told to whoever waits in vain."""
         with self._table.changed:
-            self._troubles, self._refused = troubles, refused
+            self.troubles.report(troubles, refused)
             self._table.changed.notify_all()
-
-    def troubles(self) -> t.Mapping[str, HostnicError]:
-        """As last reported."""
-        return self._troubles
 
     def trouble(self, vxnets: tuple[str, ...] = ()) -> t.Optional[HostnicError]:
         """What keeps the pool from growing in these vxnets (none named: the agent's)."""
-        told = [self._troubles.get(vxnet_id) for vxnet_id in vxnets or self.settings.vxnet]
-        return (told[0] if all(told) else None) or self._troubles.get(EVERYWHERE)
+        return self.troubles.of(vxnets or self.settings.vxnet)
 
     def refuse(self, waiters: t.Collection[Waiter], error: HostnicError) -> None:
         """What these wait for cannot be had: they are told now."""
@@ -298,7 +300,7 @@ class Pool:
 
     # -- inside; the lock is held ------------------------------------------------------------------------------------
 
-    def _supply(self, place: _Place) -> t.Optional[Nic]:
+    def _supply(self, place: Place) -> t.Optional[Nic]:
         """The NIC for this place in the queue, or None: ready ones first, then the longest rested.
 
         Those who want one address choose first: it was made for them.
@@ -328,7 +330,7 @@ class Pool:
         changes = {"note": "", "prewarmed": False, **whose}
         return self._table.apply([Move(nic, State.RESERVED, changes)], put=[lease])[0]
 
-    def _wait(self, place: _Place, deadline: float, cancelled: Cancelled) -> None:
+    def _wait(self, place: Place, deadline: float, cancelled: Cancelled) -> None:
         """Until something changes or a resting NIC may be taken; raises once waiting is over."""
         now = self._clock()
         if cancelled():
@@ -338,7 +340,7 @@ class Pool:
             raise place.refused
         if place.waiter.address:
             self._check_holder(place)
-        reason = self._why_empty(place)
+        reason = self.troubles.why_empty(place.waiter.vxnets or self.settings.vxnet)
         if now >= deadline or isinstance(reason, _HOPELESS):
             raise reason
         steals = [nic.since + self.settings.quarantine_min for nic in self._table.nics(State.QUARANTINE)]
@@ -347,7 +349,7 @@ class Pool:
         self._table.changed.wait(until - now)
         check_open(self._table)
 
-    def _check_holder(self, place: _Place) -> None:
+    def _check_holder(self, place: Place) -> None:
         """Raises `AddressHeld`."""
         address = place.waiter.address
         for nic in self._table.nics(State.HELD, State.RESERVED, State.IN_USE):
@@ -357,13 +359,6 @@ class Pool:
                 remedy = "" if lease else f", or release it: qingagent release {address}"
                 said = f"address {address} is held by {holder}: delete that pod first{remedy}"
                 raise AddressHeld(said, holder=holder)
-
-    def _why_empty(self, place: _Place) -> HostnicError:
-        trouble = self.trouble(place.waiter.vxnets)
-        if trouble and (isinstance(trouble, PoolEmpty) or not trouble.transient):
-            return trouble
-        why = trouble.message if trouble else self._refused or "NICs are on their way"
-        return PoolEmpty(f"no NIC became ready in time: {why}")
 
     def _end(self, key: LeaseKey, target: State, note: str) -> None:
         with self._table.lock:
@@ -383,11 +378,11 @@ class Pool:
             self._table.apply([Move(nic, target, changes)], drop=[lease])
         self._wake()
 
-    def _accepts(self, place: _Place, nic: Nic) -> bool:
+    def _accepts(self, place: Place, nic: Nic) -> bool:
         """Of the vxnets that it names, or of the agent's: those of other networks are theirs."""
         return nic.vxnet_id in (place.waiter.vxnets or self.settings.vxnet) and place.waiter.accepts(nic)
 
-    def _suits(self, place: _Place, nic: Nic) -> bool:
+    def _suits(self, place: Place, nic: Nic) -> bool:
         """A kept address goes to its workload alone, and to none that did not ask for it."""
         if nic.state is State.HELD and (not place.waiter.address or nic.workload != place.workload):
             return False

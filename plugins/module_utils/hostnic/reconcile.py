@@ -21,9 +21,9 @@ from .model import POOL, Nic, Waiter
 from .observe import Observer
 from .pace import Pace
 from .parts import Parts
-from .pool import EVERYWHERE
 from .sizing import NO_WRITES, Snapshot, size, surplus
 from .states import IllegalTransition
+from .troubles import EVERYWHERE
 
 log = logging.getLogger("hostnic.reconcile")
 
@@ -227,7 +227,7 @@ class Reconciler:
 
     def _full(self) -> t.Optional[HostnicError]:
         """Where every NIC that this node may have is taken, waiting helps only once a pod ends."""
-        reasons = planning.plan(self._snapshot(), self._parts.settings, self._parts.clock()).reasons
+        reasons = size(self._snapshot(), self._parts.settings, self._parts.clock()).reasons
         taken = reasons.used + reasons.held + reasons.broken
         if taken < reasons.cap:
             return None

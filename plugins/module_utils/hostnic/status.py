@@ -9,10 +9,10 @@ from collections import Counter
 from .engine import Engine
 from .errors import HostnicError, PoolEmpty
 from .orders import refusal
-from .pool import EVERYWHERE
 from .reconcile import GIVING_BACK, LIFT
 from .sizing import NO_RELEASES, NO_WRITES
 from .states import State
+from .troubles import EVERYWHERE
 
 ERROR: t.Final = "error"
 WARNING: t.Final = "warning"
@@ -53,7 +53,7 @@ def status(engine: Engine) -> Answer:
 def _problems(engine: Engine, explained: Answer) -> t.Iterator[Answer]:
     unable = engine.pool.unable()
     drained, level = refusal(engine.table), engine.reconciler.level()
-    troubles = engine.pool.troubles()
+    troubles = engine.pool.troubles.standing()
     told: set[str] = set()
     for vxnet_id, error in sorted(troubles.items()):  # what is so everywhere comes first
         if error.what in told or (level == NO_WRITES and vxnet_id == EVERYWHERE):

@@ -10,6 +10,8 @@ import typing as t
 from .. import redact
 from ..errors import HostnicError
 from . import (
+    completion,
+    config,
     doctor,
     drain,
     explain,
@@ -22,7 +24,10 @@ from . import (
     release,
     reload,
     resume,
+    simulate,
     start,
+    status,
+    stop,
     trim,
     version,
     warm,
@@ -31,7 +36,9 @@ from .command import FAILED, INTERRUPTED, Command, Terminal
 
 COMMANDS: t.Final[tuple[Command, ...]] = (
     start.COMMAND,
+    stop.COMMAND,
     version.COMMAND,
+    status.COMMAND,
     pool.COMMAND,
     leases.COMMAND,
     explain.COMMAND,
@@ -43,7 +50,10 @@ COMMANDS: t.Final[tuple[Command, ...]] = (
     trim.COMMAND,
     look.COMMAND,
     reload.COMMAND,
+    config.COMMAND,
+    simulate.COMMAND,
     ping.COMMAND,
+    completion.command(lambda: COMMANDS),
     parking.COMMAND,
 )
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .. import wire
+from .output import document
 
 OK: t.Final = 0
 FAILED: t.Final = 1
@@ -92,3 +93,8 @@ def asks(parser: argparse.ArgumentParser) -> None:
 def ask(arguments: argparse.Namespace, op: str, timeout: float = 10.0, **params: t.Any) -> t.Any:
     """The agent's answer. Raises `HostnicError`."""
     return wire.ask(arguments.socket, op, params, timeout)
+
+
+def show(arguments: argparse.Namespace, terminal: Terminal, value: t.Any, text: t.Callable[[], str]) -> None:
+    """As `--output` asks."""
+    terminal.out.write(document(value) if arguments.output == JSON else text())

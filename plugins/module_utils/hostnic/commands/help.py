@@ -53,6 +53,10 @@ class Parser(argparse.ArgumentParser):
         exits = "".join(f"  {status}   {EXITS[status]}\n" for status in self.command.exits)
         return "\n".join([*parts, f"Exit Status:\n{exits}"])
 
+    def actions(self) -> list[argparse.Action]:
+        """Flags and words that it takes."""
+        return list(self._actions)
+
     def error(self, message: str) -> t.NoReturn:
         """A wrong command line: one sentence, and where to look."""
         self.exit(2, f"{self.prog}: {message}: see {self.prog} -h\n")

@@ -5,12 +5,12 @@ from __future__ import annotations
 
 import argparse
 
-from .command import OK, Command, Terminal, ask, asks
-from .output import document
+from .command import OK, Command, Terminal, ask, asks, show
 
 
 def _run(arguments: argparse.Namespace, terminal: Terminal) -> int:
-    terminal.out.write(document(ask(arguments, "look")))
+    told = ask(arguments, "look")
+    show(arguments, terminal, told, lambda: "the agent looks at the cloud as soon as it may\n")
     return OK
 
 

@@ -4,8 +4,11 @@
 from __future__ import annotations
 
 import json
+import math
 import typing as t
 
+_BLOCKS: t.Final = " ▁▂▃▄▅▆▇█"
+ASCII: t.Final = " .:-=+*#@"
 _UNITS: t.Final = ((86400, "d"), (3600, "h"), (60, "m"))
 
 
@@ -45,6 +48,15 @@ def ago(seconds: float) -> str:
 def count(number: int, word: str) -> str:
     """`1 NIC`, `2 NICs`."""
     return f"{number} {word}" if number == 1 else f"{number} {word}s"
+
+
+def chart(values: t.Sequence[float], width: int, blocks: str = _BLOCKS) -> str:
+    """One line of so many columns at most, the highest value of each; the highest block is the highest of all."""
+    columns = max(1, min(width, len(values)))
+    shares = [values[n * len(values) // columns : max(n * len(values) // columns + 1, (n + 1) * len(values) // columns)]
+              for n in range(columns)]  # fmt: skip
+    top = max(values, default=0) or 1
+    return "".join(blocks[math.ceil(max(share) / top * (len(blocks) - 1))] for share in shares if share)
 
 
 def _cell(value: t.Any) -> str:

@@ -5,12 +5,11 @@ from __future__ import annotations
 
 import argparse
 
-from .command import OK, Command, Terminal, ask, asks
-from .output import document
+from .command import OK, Command, Terminal, ask, asks, show
 
 
 def _run(arguments: argparse.Namespace, terminal: Terminal) -> int:
-    terminal.out.write(document(ask(arguments, "ping")))
+    show(arguments, terminal, ask(arguments, "ping"), lambda: "the agent answers\n")
     return OK
 
 

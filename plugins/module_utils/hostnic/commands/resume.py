@@ -5,12 +5,14 @@ from __future__ import annotations
 
 import argparse
 
-from .command import OK, Command, Terminal, ask, asks
-from .output import document
+from . import ordering
+from .command import OK, Command, Terminal, ask, asks, show
 
 
 def _run(arguments: argparse.Namespace, terminal: Terminal) -> int:
-    terminal.out.write(document(ask(arguments, "resume")))
+    told = ask(arguments, "resume")
+    first = "pods start again" if told["changed"] else "this node is not drained"
+    show(arguments, terminal, told, lambda: f"{first}\n{ordering.steps(told)}")
     return OK
 
 

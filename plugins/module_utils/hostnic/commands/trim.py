@@ -5,12 +5,14 @@ from __future__ import annotations
 
 import argparse
 
-from .command import OK, Command, Terminal, ask, asks
-from .output import document
+from . import ordering
+from .command import OK, Command, Terminal, ask, asks, show
 
 
 def _run(arguments: argparse.Namespace, terminal: Terminal) -> int:
-    terminal.out.write(document(ask(arguments, "trim")))
+    told = ask(arguments, "trim")
+    first = "what nobody needs goes" if told["changed"] else "every NIC is needed: nothing to give back"
+    show(arguments, terminal, told, lambda: f"{first}\n{ordering.steps(told)}")
     return OK
 
 
