@@ -31,7 +31,15 @@ def quoted(path: str) -> list[str]:
 
 
 def said(sentence: str, corpus: t.Optional[t.Iterable[str]] = None) -> bool:
-    """Whether one text of the product has all of its pieces, in this order."""
+    """Whether one text of the product has all of its pieces, in this order; or one what is wrong and one the remedy.
+
+    Errors put `what: remedy` together by themselves.
+    """
+    halves = sentence.split(": ", 1)
+    return _said(sentence, corpus) or (len(halves) == 2 and all(_said(half, corpus) for half in halves))
+
+
+def _said(sentence: str, corpus: t.Optional[t.Iterable[str]]) -> bool:
     pieces = [piece.strip() for piece in sentence.split(GAP)]
     if len("".join(pieces)) < LEAST:
         return False

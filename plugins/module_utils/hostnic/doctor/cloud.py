@@ -7,9 +7,9 @@ import contextlib
 import typing as t
 
 from .. import probed, proof
+from ..cloud.codes import EXPIRED
 from ..cloud.connection import CLOCK_TOLERANCE
 from ..cloud.credentials import read_access
-from ..cloud.replies import EXPIRED
 from ..configuration.load import INSTANCE_ID_PATH
 from ..errors import AuthFailed, Busy, Denied, HostnicError, InvalidConfig, RateLimited, Timeout, Unreachable
 from . import units
