@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""`python -m tests.docs executed` and `python -m tests.docs variables` print a page that is drawn."""
+"""`python -m tests.docs NAME` prints a page that is drawn: commands, errors, executed or variables."""
 
 from __future__ import annotations
 
 import sys
 
-from tests.docs import listing, variables
+from tests.docs import commands, errors, listing, variables
 
-PAGES = {"executed": listing.page, "variables": variables.page}
+PAGES = {"commands": commands.page, "errors": errors.page, "executed": listing.page, "variables": variables.page}
 
 
 def main() -> int:

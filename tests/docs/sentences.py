@@ -35,8 +35,8 @@ def said(sentence: str, corpus: t.Optional[t.Iterable[str]] = None) -> bool:
 
     Errors put `what: remedy` together by themselves.
     """
-    halves = sentence.split(": ", 1)
-    return _said(sentence, corpus) or (len(halves) == 2 and all(_said(half, corpus) for half in halves))
+    halves = [half for half in sentence.split(": ", 1) if half.strip(GAP)]
+    return _said(sentence, corpus) or (": " in sentence and all(_said(half, corpus) for half in halves))
 
 
 def _said(sentence: str, corpus: t.Optional[t.Iterable[str]]) -> bool:

@@ -13,7 +13,8 @@ import pytest
 import yaml
 
 from plugins.module_utils.hostnic.commands.cli import main
-from tests.docs import examples, listing, pages, prompt, sentences, variables
+from tests.docs import commands as described
+from tests.docs import errors, examples, listing, pages, prompt, sentences, variables
 from tests.docs.pages import CLONE, Block, PageError
 
 PAGES = pages.paths()
@@ -274,6 +275,16 @@ def test_the_list_of_what_is_executed_is_current() -> None:
     print(listing.summary())
     drawn = (CLONE / "docs/executed.md").read_text(encoding="utf-8")
     assert drawn == listing.page(), "python -m tests.docs executed >docs/executed.md"
+
+
+def test_the_page_of_commands_is_current() -> None:
+    drawn = (CLONE / "docs/qingagent.md").read_text(encoding="utf-8")
+    assert drawn == described.page(), "python -m tests.docs commands >docs/qingagent.md"
+
+
+def test_the_page_of_errors_is_current() -> None:
+    drawn = (CLONE / "docs/errors.md").read_text(encoding="utf-8")
+    assert drawn == errors.page(), "python -m tests.docs errors >docs/errors.md"
 
 
 def test_the_page_of_variables_is_current() -> None:

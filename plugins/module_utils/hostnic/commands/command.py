@@ -7,6 +7,7 @@ import argparse
 import os
 import shutil
 import sys
+import time
 import typing as t
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,6 +42,8 @@ class Terminal:
     cwd: Path
     tty: bool = False
     width: int = 100
+    clock: t.Callable[[], float] = wire.boottime  # the agent's
+    wall: t.Callable[[], float] = time.time
 
     @classmethod
     def of_this_process(cls) -> Terminal:

@@ -12,6 +12,7 @@ from .command import EXITS, Command
 
 PROGRAM: t.Final = "qingagent"
 WIDTH: t.Final = 110
+QUOTED: t.Final = ("string", "file")  # the types whose default is shown in quotes
 GLOBALS: t.Final = ("config", "loglevel")
 
 
@@ -107,6 +108,11 @@ def _name(action: argparse.Action) -> str:
     return action.option_strings[-1].lstrip("-")
 
 
+def line(action: argparse.Action) -> str:
+    """`--flag type   text (default X)`."""
+    return _flags([action]).rstrip("\n")
+
+
 def _flags(actions: t.Sequence[argparse.Action]) -> str:
     """`--flag type   text (default X)`; strings in quotes, and what is empty is not told."""
     named = [(_flag(action), _told(action)) for action in actions]
@@ -124,11 +130,9 @@ def _told(action: argparse.Action) -> str:
     text, default = action.help or "", action.default
     if default in (None, argparse.SUPPRESS, "", False) or action.nargs == 0:
         return text
-    return f"{text} (default {shown(default)})"
+    return f"{text} (default {shown(default, quoted=action.metavar in QUOTED)})"
 
 
-def shown(value: t.Any) -> str:
-    """A default as the original showed it: texts in quotes, lists in brackets."""
-    if isinstance(value, (list, tuple)):
-        return f"[{','.join(map(str, value))}]"
-    return f'"{value}"' if isinstance(value, str) else str(value)
+def shown(value: t.Any, quoted: bool) -> str:
+    """A default as the original showed it: texts in quotes."""
+    return f'"{value}"' if quoted else str(value)

@@ -6,7 +6,6 @@ from __future__ import annotations
 import argparse
 import typing as t
 
-from .. import wire
 from .command import JSON, OK, Command, Terminal, ask, asks
 from .output import ago, document, table
 from .pool import by_address, pod_of
@@ -20,7 +19,7 @@ def _run(arguments: argparse.Namespace, terminal: Terminal) -> int:
         terminal.out.write(document(leases))
         return OK
     addresses = {nic["nic_id"]: nic["private_ip"] for nic in ask(arguments, "pool")}
-    now = wire.boottime()
+    now = terminal.clock()
     rows = [
         (pod_of(one), one["ifname"], one["nic_id"], addresses.get(one["nic_id"]), ago(now - one["since"]),
          one["network"], one["container_id"][:13])

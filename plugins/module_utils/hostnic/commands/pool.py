@@ -7,7 +7,6 @@ import argparse
 import ipaddress
 import typing as t
 
-from .. import wire
 from ..states import State
 from .command import JSON, OK, Command, Terminal, ask, asks, show
 from .output import ago, document, table
@@ -42,7 +41,7 @@ def _run(arguments: argparse.Namespace, terminal: Terminal) -> int:
         terminal.out.write(document(nics))
         return OK
     pods = {lease["nic_id"]: pod_of(lease) for lease in ask(arguments, "leases")}
-    now = wire.boottime()
+    now = terminal.clock()
     nics.sort(key=lambda nic: (_ORDER.index(State(nic["state"])), by_address(nic["private_ip"])))
     rows = [
         (nic["nic_id"], nic["state"], ago(now - nic["since"]), nic["vxnet_id"], nic["private_ip"],

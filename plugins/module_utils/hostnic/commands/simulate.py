@@ -164,7 +164,8 @@ def _waited(seconds: float) -> str:
 
 _ABOUT: t.Final = (
     "Prints how long pods would wait, how many NICs they would take, how the warm target would go and how often the "
-    "API would be called, were pods to come like that; and which settings do better. The pool's own code runs against "
-    "a cloud in memory, in time that costs nothing; the same command prints the same. Nothing of this machine is touched."
+    "API would be called, were pods to come like that; and which settings do better. The pool's own code runs "
+    "against a cloud in memory, in time that costs nothing; the same command prints the same. Nothing of this machine "
+    "is touched."
 )
 COMMAND = Command("simulate", "show what settings would do for so many pods", _run, _arguments, _ABOUT)

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import argparse
-import time
 import typing as t
 
 from .command import FOUND, OK, Command, Terminal, ask, asks, show
@@ -15,7 +14,7 @@ _RED, _YELLOW, _PLAIN = "\x1b[31m", "\x1b[33m", "\x1b[0m"
 
 def _run(arguments: argparse.Namespace, terminal: Terminal) -> int:
     told = ask(arguments, "status")
-    show(arguments, terminal, told, lambda: "".join(_lines(told, terminal.colour, time.time())))
+    show(arguments, terminal, told, lambda: "".join(_lines(told, terminal.colour, terminal.wall())))
     return OK if told["ok"] else FOUND
 
 
