@@ -18,10 +18,10 @@ RIM = "plugins/module_utils/_ansible"
 # Unit of the package (a module, or a directory) ► its rank: imports go to lower ranks only, or stay inside the unit.
 # Units of one rank never meet. A new unit needs a rank.
 RANKS = {
+    "redact": -1,
     "__init__": 0,
     "errors": 0,
     "context": 0,
-    "redact": 0,
     "guarded": 1,
     "wire": 1,
     "states": 1,

@@ -4,19 +4,25 @@
 from __future__ import annotations
 
 import io
+import json
 import logging
 import os
 import pty
 import sys
 import threading
+import time
 import typing as t
 import warnings
 from pathlib import Path
 
 import pytest
 
-from hostnic import context, redact
+from hostnic import context, redact, wire
 from hostnic.agent import logs
+from hostnic.cni.plugin import Plugin
+from hostnic.cni.verbs import Host, Verbs
+from hostnic.model import LeaseKey
+from tests.support.node import Node
 
 log = logging.getLogger("hostnic.test")
 
@@ -224,3 +230,55 @@ def test_secrets_do_not_get_into_the_log(
     said = "\n".join(written.lines())
     assert said and SECRET[:12] not in said + "".join(capfd.readouterr())
     assert "***" in said or way is line_that_cannot_be_made
+
+
+# -- one request, from qingcni to the cloud ---------------------------------------------------------------------------
+
+
+def test_the_log_leads_from_a_request_to_the_calls_made_while_it_waited(written: Written, tmp_path: Path) -> None:
+    written.set_up({}, "debug")
+    (tmp_path / "node").mkdir()
+    with Node(tmp_path / "node", pool_low=0, pool_high=0) as node:
+        node.run(5)
+        plugin = Plugin(
+            Verbs(node.pool, node.kernel, node.clock.now, Host(("vxnet-pods001",), "FailRotate", "eth0")),
+            "127.0.0.1:31080", node.clock.now, lambda: (0, 0),
+        )  # fmt: skip
+        netns = os.open("/proc/self/ns/net", os.O_RDONLY)
+        env = {"CNI_COMMAND": "ADD", "CNI_CONTAINERID": "c1", "CNI_IFNAME": "eth0", "CNI_NETNS": "/run/netns/x",
+               "CNI_PATH": "/x", "CNI_ARGS": "K8S_POD_NAMESPACE=shop;K8S_POD_NAME=web-1"}  # fmt: skip
+        stdin = json.dumps({"cniVersion": "1.0.0", "name": "pods", "type": "qingcni"})
+        now = node.clock.now()
+        request = wire.Request("cni", "9f3a00c0ffee", now + 3600, now, env, stdin)
+        asked = threading.Thread(target=plugin.handle, args=(request, netns, lambda: False), daemon=True)
+        asked.start()
+        until = time.monotonic() + 10
+        while not node.pool.waiting() and time.monotonic() < until:
+            time.sleep(0.005)
+        node.run(10)
+        asked.join(10)
+        os.close(netns)
+    lines = written.lines()
+    called = [line for line in lines if "waiting=9f3a00c0ffee" in line and "QingCloud was called" in line]
+    assert {"action=CreateNics", "action=AttachNics"} <= {line.split()[5] for line in called}
+    (reserved,) = [line for line in lines if "READY > RESERVED" in line]
+    assert reserved.endswith("request=9f3a00c0ffee pod=shop/web-1") and " nic=52:54:" in reserved
+    (last,) = [line for line in lines if "ADD c1 eth0" in line]
+    assert last.endswith("request=9f3a00c0ffee pod=shop/web-1")
+    assert not [line for line in lines if "request=" in line and "request=9f3a00c0ffee" not in line]
+
+
+def test_a_nic_s_pod_is_told_by_its_lease_where_no_call_names_it(written: Written, tmp_path: Path) -> None:
+    (tmp_path / "node").mkdir()
+    with Node(tmp_path / "node") as node:
+        node.run(10)
+        key = LeaseKey("net", "c1", "eth0")
+        args = {"K8S_POD_NAMESPACE": "shop", "K8S_POD_NAME": "web-1"}
+        node.pool.acquire(key, args, node.clock.now(), lambda: False)
+        node.pool.commit(key, 1, 1)
+        node.pool.release(key, returned=True)
+    lines = [line for line in written.lines() if "IN_USE" in line]
+    assert [line.split(" pod=")[1] for line in lines] == ["shop/web-1"] * 2
+    assert [line.partition("table: ")[2].partition(" nic=")[0] for line in lines] == [
+        "RESERVED > IN_USE", "IN_USE > QUARANTINE",
+    ]  # fmt: skip

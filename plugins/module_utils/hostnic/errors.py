@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import typing as t
 
+from . import redact
+
 
 class HostnicError(Exception):
     """A sentence for a person, and facts for a program.
@@ -18,12 +20,15 @@ class HostnicError(Exception):
     ambiguous: bool = False
 
     def __init__(self, what: str, *, ambiguous: bool = False, remedy: str = "", **details: t.Any) -> None:
-        self.what = what
+        """What is secret stays out of it all: a sentence may quote what somebody has put into the wrong place."""
+        self.what = redact.text(what)
         self.remedy = remedy
-        self.message = f"{what}: {remedy}" if remedy else what
+        self.message = f"{self.what}: {remedy}" if remedy else self.what
         super().__init__(self.message)
         self.ambiguous = ambiguous
-        self.details = details
+        self.details: dict[str, t.Any] = {
+            name: redact.text(one) if isinstance(one, str) else one for name, one in details.items()
+        }
 
     @property
     def kind(self) -> str:

@@ -43,6 +43,8 @@ _NAMED: t.Final = re.compile(
 )
 # What JSON has without quotes is a number or a structure, and no secret of ours.
 _PLAIN_JSON: t.Final = re.compile(r"-?\d+(?:\.\d+)?(?:e[+-]?\d+)?|true|false|null", re.I)
+_IS_KEY_ID: t.Final = re.compile(r"key[_-]?id", re.I)
+_KEY_ID: t.Final = re.compile(r"\\*[\"']?\w{4}…\\*[\"']?")  # as `key_id` shows it
 _NAMELESS: t.Final = (
     (re.compile(r"\b(bearer[ \t]+)[\w+/=.~-]{8,}", re.I), rf"\1{MASK}"),
     (re.compile(r"(?<=://)[^\s/@:]*:[^\s/@]+(?=@)"), MASK),
@@ -104,7 +106,8 @@ class Redactor:
     def learn_from(self, text: str) -> None:
         """What stands in this text (a file that may be damaged) after a secret's name, in quotes or without."""
         for found in _NAMED.finditer(text):
-            self.learn(found["value"].strip("\\\"'"))
+            value = found["value"].strip("\\\"'")
+            self.learn(value, key_id(value) if _IS_KEY_ID.search(found["name"]) else MASK)
 
 
 def key_id(access_key_id: str) -> str:
@@ -125,7 +128,7 @@ def _patterns(secret: str, shown: str) -> t.Iterator[tuple[str, t.Pattern[str], 
 
 def _masked(found: t.Match[str]) -> str:
     value = found["value"]
-    if found["end"].endswith('"') and _PLAIN_JSON.fullmatch(value):
+    if (found["end"].endswith('"') and _PLAIN_JSON.fullmatch(value)) or _KEY_ID.fullmatch(value):
         return found[0]
     if found["escaped"]:
         return f"{found['name']}{found['escaped']}{MASK}"

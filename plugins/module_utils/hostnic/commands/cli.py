@@ -7,7 +7,6 @@ import os
 import sys
 import typing as t
 
-from .. import redact
 from ..errors import HostnicError
 from . import (
     completion,
@@ -28,6 +27,7 @@ from . import (
     start,
     status,
     stop,
+    support_bundle,
     trim,
     version,
     warm,
@@ -53,6 +53,7 @@ COMMANDS: t.Final[tuple[Command, ...]] = (
     config.COMMAND,
     simulate.COMMAND,
     ping.COMMAND,
+    support_bundle.COMMAND,
     completion.command(lambda: COMMANDS),
     parking.COMMAND,
 )
@@ -69,7 +70,7 @@ def main(argv: t.Optional[t.Sequence[str]] = None) -> int:
     except SystemExit as over:  # help was shown, or the command line is wrong
         return over.code if isinstance(over.code, int) else FAILED
     except HostnicError as error:
-        sys.stderr.write(redact.text(f"qingagent: {error.message}\n"))
+        sys.stderr.write(f"qingagent: {error.message}\n")
         return FAILED
     except KeyboardInterrupt:
         return INTERRUPTED
