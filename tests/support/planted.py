@@ -10,6 +10,7 @@ import io
 import json
 import logging
 import os
+import socket
 import sys
 import tarfile
 import threading
@@ -21,9 +22,11 @@ from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from urllib.parse import parse_qsl, urlencode
 
-from hostnic import config, redact, wire
-from hostnic.agent import logs, manage, questions
+from hostnic import config, wire
+from hostnic.agent import logs, manage, questions, tcp
+from hostnic.agent.door import Door
 from hostnic.agent.server import Server
+from hostnic.agent.tcp import TcpDoor
 from hostnic.agent.unix import UnixDoor, listen_at
 from hostnic.cloud.build import connect
 from hostnic.cloud.credentials import read_access
@@ -112,7 +115,6 @@ class Planted:
         before = (root.handlers[:], root.level, ours.level, sys.excepthook, threading.excepthook)
         with self.log.open("w") as stream:
             logs.set_up(stream, {}, "debug")
-            redact.learn(TCP_TOKEN)
             try:
                 store = SqliteStore(self.directory / "state")
                 with Node(self.directory, store=store, pool_low=0, pool_high=0) as node:
@@ -142,7 +144,9 @@ class Planted:
         path = str(self.directory / "run/qingagent.sock")
         plugin = self._plugin(node)
         handlers = {wire.CNI: plugin.handle, **questions.handlers(node.engine, {"settings": lambda __: self._shown()})}
-        server = Server([UnixDoor(listen_at(path), handlers, os.getuid())], node.pool.poke)
+        listener = tcp.listen("127.0.0.1:0")
+        ports: list[Door] = [UnixDoor(listen_at(path), handlers, os.getuid()), TcpDoor(listener, handlers, TCP_TOKEN)]
+        server = Server(ports, node.pool.poke)
         server.start()
         try:
             for failure in self.failures():
@@ -152,6 +156,7 @@ class Planted:
                 node.engine.reconciler.step()
                 for op in handlers:
                     self._ask(path, op, {"address": SECRET, "nics": [SECRET], "token": TCP_TOKEN})
+                self._by_tcp(listener.getsockname())
                 self._cni(plugin)
                 self._pages(node)
                 self._commands(path)
@@ -162,7 +167,7 @@ class Planted:
 
     def _plugin(self, node: Node) -> Plugin:
         verbs = Verbs(node.pool, node.kernel, node.clock.now, Host(("vxnet-pods001",), "FailRotate", "eth0"))
-        return Plugin(verbs, "127.0.0.1:31080", wire.boottime, lambda: (0, 0))
+        return Plugin(verbs, "127.0.0.1:31080", wire.boottime, tuple)
 
     def _shown(self) -> dict[str, t.Any]:
         return {"QYAccessFilePath": str(self.access), "wrong": f"qy_secret_access_key: {SECRET}"}
@@ -173,6 +178,30 @@ class Planted:
         except HostnicError as error:
             self._keep(error)
             self.said["op-answers"].append(f"{error.message} {error.details}")
+
+    def _by_tcp(self, address: tuple[str, int]) -> None:
+        """With the token in its place, in others, and in bytes that are no request."""
+        now = wire.boottime()
+        for op in ("pool", "settings", f"no such op {TCP_TOKEN}"):
+            request = wire.Request(op, TCP_TOKEN, now + 5, now, params={"token": TCP_TOKEN})
+            self.said["op-answers"].append(self._sent(address, wire.encode_request(request, TCP_TOKEN)))
+        body = json.dumps({"token": TCP_TOKEN, "id": "x", "op": "pool", "protocol": TCP_TOKEN}).encode()
+        for frame in (
+            len(body).to_bytes(4, "big") + body,
+            TCP_TOKEN.encode() * 4,
+            b"\0\0\0" + bytes((len(TCP_TOKEN),)) + TCP_TOKEN.encode(),
+        ):
+            self.said["op-answers"].append(self._sent(address, frame))
+
+    def _sent(self, address: tuple[str, int], frame: bytes) -> str:
+        with socket.create_connection(address, 10) as connection:
+            try:
+                connection.sendall(frame)
+                answer = connection.recv(1 << 20)
+            except OSError:
+                answer = b""
+        # the id is the caller's own, and comes back
+        return answer.decode("utf-8", "replace").replace(f'"id":"{TCP_TOKEN}"', "")
 
     def _cni(self, plugin: Plugin) -> None:
         """An ADD waits in vain, for what the API has last refused."""

@@ -242,7 +242,7 @@ def test_the_log_leads_from_a_request_to_the_calls_made_while_it_waited(written:
         node.run(5)
         plugin = Plugin(
             Verbs(node.pool, node.kernel, node.clock.now, Host(("vxnet-pods001",), "FailRotate", "eth0")),
-            "127.0.0.1:31080", node.clock.now, lambda: (0, 0),
+            "127.0.0.1:31080", node.clock.now, tuple,
         )  # fmt: skip
         netns = os.open("/proc/self/ns/net", os.O_RDONLY)
         env = {"CNI_COMMAND": "ADD", "CNI_CONTAINERID": "c1", "CNI_IFNAME": "eth0", "CNI_NETNS": "/run/netns/x",

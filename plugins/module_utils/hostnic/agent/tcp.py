@@ -19,7 +19,7 @@ import typing as t
 from dataclasses import replace
 from pathlib import Path
 
-from .. import guarded, wire
+from .. import guarded, redact, wire
 from ..config import Settings
 from ..errors import HostnicError, InvalidConfig
 from ..net import callers
@@ -119,6 +119,7 @@ class TcpDoor:
         allowed_uid: int = 0,
         clock: Clock = time.monotonic,
     ) -> None:
+        redact.learn(token)
         self.listener = listener
         self.handlers = _allowed(handlers)
         self._token = token.encode("utf-8")

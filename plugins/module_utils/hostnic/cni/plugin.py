@@ -8,7 +8,7 @@ import json
 import logging
 import typing as t
 
-from .. import context, telemetry
+from .. import context, redact, telemetry
 from ..errors import HostnicError
 from ..model import pod_of
 from ..ports import Clock
@@ -142,7 +142,7 @@ def refusal(request_id: str, error: HostnicError, version: str = spec.NEWEST) ->
     """The answer that carries this error, and the request's id: what leads from a kubelet's words to our log."""
     told = spec.error_object(error, version)
     told["details"] = "; ".join(filter(None, (told["details"], f"request={request_id}")))
-    return Answer(request_id, 1, json.dumps(told))
+    return Answer(request_id, 1, json.dumps(redact.value(told)))
 
 
 def defect(error: Exception) -> HostnicError:

@@ -75,10 +75,8 @@ class Evidence:
         """Every secret that this machine keeps for the agent, so that none of the pieces shows it."""
         for name, value in self._environ.items():
             redact.learn_from(f"{name}={value}")
-        directory = self._environ.get("CREDENTIALS_DIRECTORY")
-        files = [Path(self.settings.access_file), *self._configuration()]
-        files += sorted(Path(directory).iterdir()) if directory and Path(directory).is_dir() else []
-        for file in files:
+        given = Path("/run/credentials").glob(f"{UNITS[0]}/*")  # by LoadCredential= and the like
+        for file in (Path(self.settings.access_file), *self._configuration(), *given):
             with contextlib.suppress(OSError, UnicodeDecodeError):
                 redact.learn_from(file.read_text(encoding="utf-8"))
         with contextlib.suppress(OSError, UnicodeDecodeError):
