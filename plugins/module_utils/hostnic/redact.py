@@ -14,11 +14,13 @@ import typing as t
 from urllib.parse import quote, quote_plus
 
 MASK: t.Final = "***"
-SHORTEST: t.Final = 6  # characters: what is shorter occurs in harmless words, and is known by its shape only
+SHORTEST: t.Final = 8  # characters: what is shorter occurs in harmless words, and is known by its shape only
 MOST: t.Final = 64  # values that are kept: a role's key lives for an hour and has a successor then
 
-# By so many characters at either end a secret is known again of which the rest was cut off.
+# By so many characters at either end a secret is known again of which the rest was cut off, if it is long enough for
+# those to be no word.
 _END: t.Final = 12
+_LONG: t.Final = 16
 _WORD: t.Final = r"[\w%+/=.~-]*"
 
 # Names whose value is a secret, in any spelling of configurations, queries, headers and variables.
@@ -119,11 +121,10 @@ def _patterns(secret: str, shown: str) -> t.Iterator[tuple[str, t.Pattern[str], 
     escaped = json.dumps(secret)[1:-1]
     forms = {secret, quote(secret, safe=""), quote_plus(secret), escaped, json.dumps(escaped)[1:-1], repr(secret)[1:-1]}
     for form in sorted(forms):
-        end = min(_END, max(SHORTEST, len(form) // 2))
         yield form, re.compile(re.escape(form)), shown
-        if len(form) > end:
-            yield form[:end], re.compile(re.escape(form[:end]) + _WORD), shown
-            yield form[-end:], re.compile(_WORD + re.escape(form[-end:])), shown
+        if len(form) >= _LONG:
+            yield form[:_END], re.compile(re.escape(form[:_END]) + _WORD), shown
+            yield form[-_END:], re.compile(_WORD + re.escape(form[-_END:])), shown
 
 
 def _masked(found: t.Match[str]) -> str:
