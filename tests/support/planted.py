@@ -73,6 +73,11 @@ class Planted:
         self.access = directory / "planted.yaml"
         (directory / "run").mkdir()
         (directory / "run/token").write_text(f"{TCP_TOKEN}\n")
+        self.configuration = directory / "QingAgent.yaml"
+        self.configuration.write_text(
+            f"vxnet: vxnet-a\nQYAccessFilePath: {self.access}\nstatedir: {directory}/state\n"
+            f"rundir: {directory}/run\n# qy_secret_access_key: {SECRET}\n"
+        )
 
     # -- the API: each answer echoes more than it should --------------------------------------------------------------
 
@@ -226,7 +231,9 @@ class Planted:
         before = sys.stdout, sys.stderr
         sys.stdout = sys.stderr = io.StringIO()
         try:
-            for command in (["explain"], ["pool"], ["release", SECRET], ["reload"]):
+            for command in (["config"], ["config", "--output", "json"], ["config", "--loglevel", SECRET]):
+                cli.main([*command, "--config", str(self.configuration)])
+            for command in (["explain"], ["pool"], ["status"], ["release", SECRET], ["reload"]):
                 cli.main([command[0], "--socket", path, *command[1:]])
             cli.main(["start", "--config", str(self.access)])  # one file in place of the other
             cli.main(["start", "--zone", SECRET])
@@ -313,16 +320,12 @@ class Planted:
         spool = self.directory / "state/spool"
         spool.mkdir(parents=True, exist_ok=True)
         (spool / "1-x.json").write_text(json.dumps({"stdin": json.dumps({"token": TCP_TOKEN, "k": SECRET})}))
-        (self.directory / "QingAgent.yaml").write_text(
-            f"vxnet: vxnet-a\nQYAccessFilePath: {self.access}\nstatedir: {self.directory}/state\n"
-            f"rundir: {self.directory}/run\n# qy_secret_access_key: {SECRET}\n"
-        )
         path = os.environ["PATH"]
         os.environ["PATH"] = f"{programs}:{path}"
         before, sys.stdout = sys.stdout, io.StringIO()
         bundle = self.directory / "bundle.tar.gz"
         try:
-            named = ["--config", str(self.directory / "QingAgent.yaml")]
+            named = ["--config", str(self.configuration)]
             status = cli.main(["support-bundle", *named, "--file", str(bundle), "--output", "json"])
             self.said["bundle"].append(sys.stdout.getvalue())
         finally:
