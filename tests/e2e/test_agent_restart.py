@@ -7,6 +7,7 @@ import threading
 import time
 
 import pytest
+import yaml
 
 from tests.e2e.cluster import Cluster
 from tests.lab.lab import Node
@@ -86,3 +87,40 @@ def test_a_nic_whose_netns_is_murdered_comes_back(cluster: Cluster) -> None:
     until(lambda: nic_id in cluster.in_state(node, "QUARANTINE"), 30, "the NIC's return")
     assert nic_id in cluster.parked(node)
     assert time.monotonic() - started < 30
+
+
+def test_a_reload_takes_a_level_and_refuses_a_bad_file_while_the_agent_runs_on(cluster: Cluster) -> None:
+    """And at that level neither the node's journal nor a support bundle holds a secret of the node's."""
+    node = cluster.nodes[0]
+    cluster.wait_ready(node)
+    old = main_pid(node)
+    file = "/etc/qingagent/QingAgent.yaml"
+    before = node.run(["cat", file]).stdout
+    try:
+        node.run(["sed", "-i", "s/^loglevel:.*/loglevel: debug/", file])
+        node.run(["systemctl", "reload", "qingagent.service"])
+        cluster.pod(node, "debugged")
+        node.run(["qingagent", "look"])
+        until(lambda: "action=DescribeNics" in said(node, "--lines=200"), 30, "a call of the cloud in the log")
+        node.run(["sed", "-i", "s/^loglevel:.*/loglevel: loud/", file])
+        assert node.run(["systemctl", "reload", "qingagent.service"], check=False).returncode != 0
+        assert "loglevel 'loud' is none of debug, info, warn, error" in said(node, "--lines=20")
+    finally:
+        node.run(["tee", file], stdin=before)
+        node.run(["systemctl", "reload", "qingagent.service"])
+    assert main_pid(node) == old
+
+    access = yaml.safe_load(node.run(["cat", "/etc/qingcloud/client.yaml"]).stdout)
+    token = node.run(["cat", "/run/qingagent/token"]).stdout.strip()
+    secrets = (access["qy_access_key_id"], access["qy_secret_access_key"], token)
+    assert min(map(len, secrets)) >= 16
+    node.run(["sh", "-c", "rm -rf /tmp/bundle* && mkdir /tmp/bundle"])
+    node.run(["qingagent", "support-bundle", "--file", "/tmp/bundle.tar.gz"])
+    node.run(["tar", "-xzf", "/tmp/bundle.tar.gz", "-C", "/tmp/bundle"])
+    everything = node.run(["sh", "-c", "journalctl --no-pager --output=cat; cat $(find /tmp/bundle -type f)"]).stdout
+    assert "action=DescribeNics" in everything and '"want"' in everything
+    assert [secret for secret in secrets if secret in everything] == []
+
+
+def said(node: Node, *how: str) -> str:
+    return node.run(["journalctl", "--unit=qingagent.service", "--output=cat", "--no-pager", *how]).stdout

@@ -87,6 +87,19 @@ def test_cell(qingcni: Qingcni, verb: str, condition: str, cell: str) -> None:
         assert took >= WAIT
 
 
+def test_its_own_words_name_the_request_that_the_agent_has_in_its_log(qingcni: Qingcni) -> None:
+    seen: list[str] = []
+
+    def hang_with(connection: socket.socket) -> None:
+        seen.append(read_request(connection).request_id)
+        connection.recv(1)
+
+    agent = FakeAgent(qingcni.address, hang_with)
+    result = qingcni.run("ADD", waits={"ADD": WAIT}, patience=PATIENCE)
+    agent.close()
+    assert result.error["code"] == 11 and result.error["details"] == f"request={seen[0]}"
+
+
 def test_the_tables_deadlines_are_the_executables() -> None:
     namespace: dict[str, t.Any] = {"__name__": "qingcni"}
     exec(compile(BODY.read_text(encoding="utf-8"), str(BODY), "exec"), namespace)
