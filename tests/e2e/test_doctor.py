@@ -271,9 +271,10 @@ def test_each_fault_is_found_by_its_check_and_gone_by_its_remedy(bed: Bed) -> No
     assert len({fault.check for fault in FAULTS} & set(report["checks"])) == len(FAULTS) >= 12
 
     with closed_port(bed):
-        told = bed.node.run(["qingagent", "doctor"], check=False).stdout
+        done = bed.node.run(["qingagent", "doctor"], check=False)
+    told = done.stdout
     assert re.search(r"^  error: api: ", told, re.MULTILINE) and "► from this node" in told and "\x1b" not in told
-    assert told.endswith(f"{len(report['checks'])} checks: 1 error, no warnings\n")
+    assert told.endswith(f"{len(report['checks'])} checks: 1 error, no warnings\n") and done.stderr == ""
 
     complaints = []
     for fault in FAULTS:

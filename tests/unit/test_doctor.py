@@ -499,7 +499,7 @@ def test_an_api_that_is_away_is_one_finding_and_one_reason(node: Node) -> None:
     reasons = {one.why for one in report.unchecked if one.check in ("instance", "vxnets", "vxnet-addresses", "leaks")}
     assert reasons == {away.message}
     told = show.text(report)
-    assert told.count(away.message) == 2 and "access-key, key-rights, instance, vxnets" in told
+    assert told.count(away.message) == 2 and "access-key, key-rights, instance, vxnets, vxnet-addresses" in told
 
 
 def test_a_clock_that_is_off_is_told_once(node: Node) -> None:
@@ -596,7 +596,7 @@ def test_a_fact_is_looked_up_once_and_its_failure_too(node: Node) -> None:
         raise Unreachable("away")
 
     node.cloud.describe_nics = describe  # type: ignore[method-assign]
-    node.look("api", "clock", "access-key", "instance", "key-rights")
+    node.look("api", "clock", "access-key", "instance", "key-rights", "vxnets", "leaks")
     assert calls == [HERE]
 
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 
 from ..doctor import patient, show
@@ -22,6 +23,7 @@ ABOUT = (
 def _run(arguments: argparse.Namespace, terminal: Terminal) -> int:
     if os.geteuid() != 0:
         raise HostnicError("doctor looks at what only root may see: run it as root")
+    logging.getLogger("hostnic").addHandler(logging.NullHandler())  # what it would log is among the findings
     named = getattr(arguments, "config", None)
     report = examine(patient.of_this_node(terminal.cwd / named if named else None, terminal.environ))
     if arguments.output == JSON:

@@ -18,7 +18,7 @@ from . import units
 from .finding import CannotTell, Seen, error, unchecked, warning
 from .patient import Patient
 
-PACKAGES: t.Final = ("pyroute2", "qingcloud", "yaml")
+PACKAGES: t.Final = ("pyroute2", "qingcloud", "yaml", "prometheus_client")
 ROLL_OUT: t.Final = "run the playbook qingcloud.cni.site for this node"
 LOG: t.Final = "journalctl -u qingagent.service -n 50"
 # s: a restart by systemd longer ago than this is history; a start since then may still be looking for the cloud.

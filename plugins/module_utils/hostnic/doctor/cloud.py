@@ -67,11 +67,7 @@ def access_key(patient: Patient) -> t.Iterator[Seen]:
 
 def rights(patient: Patient) -> t.Iterator[Seen]:
     """Reading is tried. What changes something is not: the agent knows what it was refused."""
-    looks: tuple[t.Callable[[], object], ...] = (
-        patient.attached,
-        patient.vxnets,
-        lambda: patient.cloud().being_detached(),
-    )
+    looks: tuple[t.Callable[[], object], ...] = (patient.attached, patient.vxnets, patient.detaching)
     for look in looks:
         try:
             look()

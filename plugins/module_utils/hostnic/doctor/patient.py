@@ -13,7 +13,7 @@ from .. import config, probed, runtimes, wire
 from ..cloud.build import connect
 from ..config import Settings
 from ..configuration.load import INSTANCE_ID_PATH
-from ..errors import HostnicError
+from ..errors import AuthFailed, HostnicError, RateLimited, Timeout, Unreachable
 from ..model import GATEWAY, GATEWAY_LINKS, POOL, CloudNic, Vxnet, nic_names
 from ..net import host_findings
 from ..ports import Cloud, Journal
@@ -93,6 +93,7 @@ class Patient:
         self.surroundings = Once(lambda: runtimes.find("", reader.output, reader.root))
         self.cloud: Once[Cloud] = Once(lambda: cloud(self.told()))
         self.attached = Once(lambda: self.cloud().describe_nics(instance_id=self.instance_id()))
+        self.detaching = Once(lambda: self._reached().being_detached())
         self.vxnets = Once(self._vxnets)
         self.named = Once(self._named)
         self._answers = {
@@ -151,13 +152,23 @@ class Patient:
 
     # -- the cloud ---------------------------------------------------------------------------------------------------
 
+    def _reached(self) -> Cloud:
+        """Raises what stands for all calls: one that does not answer, or knows no such key, is asked once."""
+        try:
+            self.attached()
+        except (Unreachable, Timeout, AuthFailed, RateLimited):
+            raise
+        except HostnicError:  # of this call alone
+            pass
+        return self.cloud()
+
     def _vxnets(self) -> dict[str, Vxnet]:
-        return {vxnet.vxnet_id: vxnet for vxnet in self.cloud().describe_vxnets(self.settings.vxnet)}
+        return {vxnet.vxnet_id: vxnet for vxnet in self._reached().describe_vxnets(self.settings.vxnet)}
 
     def _named(self) -> list[CloudNic]:
         """NICs of our name, wherever they are."""
         names = nic_names(self.instance_id(), self.settings.gatewayns)
-        return [nic for purpose in (POOL, GATEWAY) for nic in self.cloud().describe_nics(name=names[purpose])]
+        return [nic for purpose in (POOL, GATEWAY) for nic in self._reached().describe_nics(name=names[purpose])]
 
 
 def load(config_path: t.Optional[Path], environ: t.Mapping[str, str]) -> Told:
