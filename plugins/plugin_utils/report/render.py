@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The page as HTML. An environment of its own, since Ansible's templates escape nothing, whatever they ask for."""
+
+from __future__ import annotations
+
+import re
+import typing as t
+from pathlib import Path
+
+import jinja2
+from markupsafe import Markup, escape
+
+from .page import Page
+from .picture import BY_KEY, KINDS
+
+TEMPLATE: t.Final = Path(__file__).resolve().parents[3] / "files" / "report"
+_DIGEST: t.Final = re.compile(r'<meta name="answers" content="([0-9a-f]{16})">')
+
+
+def html(page: Page) -> str:
+    """One document that needs nothing besides."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATE),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=lambda value: "" if value is None else value,
+    )
+    environment.filters.update(age=age, prose=prose)
+    return environment.get_template("page.html.j2").render(page=page, kinds=KINDS, kind=BY_KEY) + "\n"
+
+
+def prose(sentence: str) -> Markup:
+    """With what stands between backticks as code."""
+    parts = sentence.split("`")
+    if len(parts) % 2 == 0:
+        return escape(sentence)
+    return Markup("").join(
+        Markup("<code>{}</code>").format(part) if number % 2 else escape(part) for number, part in enumerate(parts)
+    )
+
+
+def digest(document: str) -> str:
+    """The fingerprint of the answers that a page shows; "" for what is no such page."""
+    found = _DIGEST.search(document[:4096])
+    return found[1] if found else ""
+
+
+def age(seconds: t.Optional[float]) -> str:
+    """As a person would say it: "3 m", "2 h", "5 d"; "" for unknown."""
+    if seconds is None:
+        return ""
+    for unit, size in (("d", 86400), ("h", 3600), ("m", 60)):
+        if seconds >= size:
+            return f"{int(seconds // size)} {unit}"
+    return f"{int(seconds)} s"
