@@ -11,7 +11,7 @@ import typing as t
 from pathlib import Path
 
 from ansible.plugins.action import ActionBase
-from ansible_collections.qingcloud.cni.plugins.plugin_utils.report import answers, page, problems, render
+from ansible_collections.qingcloud.cni.plugins.plugin_utils.report import answers, problems, render
 
 ARGUMENTS: t.Final[t.Mapping[str, t.Any]] = {
     "path": {"type": "path", "required": True},
@@ -36,8 +36,8 @@ class ActionModule(ActionBase):
         except ValueError:
             return {**result, "failed": True, "msg": f'mode {given["mode"]} is no octal number: say "0600"'}
         fleet = answers.fleet(given["nodes"], given["vxnets"], given["sweep"], given["configured"])
-        shown = page.page(fleet, time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()))
-        document = render.html(shown).encode("utf-8")
+        shown, text = render.document(fleet, time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()))
+        document = text.encode("utf-8")
         path = Path(given["path"])
         try:
             changed = _says(path) != shown.digest

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import itertools
 import json
 import os
@@ -41,8 +42,8 @@ class Browser:
         words = [
             program, "--headless", "--no-sandbox", "--disable-gpu", "--remote-debugging-pipe", "--no-first-run",
             "--disable-background-networking", "--disable-component-update", "--disable-extensions",
-            "--disable-crash-reporter", "--disable-breakpad", "--force-device-scale-factor=1", "--font-render-hinting=none",
-            f"--user-data-dir={directory}", "about:blank",
+            "--disable-crash-reporter", "--disable-breakpad", "--font-render-hinting=none",
+            "--force-device-scale-factor=1", f"--user-data-dir={directory}", "about:blank",
         ]  # fmt: skip
         self._process = subprocess.Popen(
             ["/bin/bash", "-c", shell, "browser", *words],
@@ -67,10 +68,8 @@ class Browser:
         """And all of its processes."""
         os.close(self._out)
         os.close(self._in)
-        try:
+        with contextlib.suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
         self._process.wait()
 
     def __enter__(self) -> Browser:

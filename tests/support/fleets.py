@@ -32,9 +32,9 @@ def told(raw: Raw) -> Raw:
     return {"changed": False, "answers": json.dumps(raw)}
 
 
-def node(number: int, nics: int = 60, **changes: t.Any) -> Raw:
+def node(number: int, size: int = 60, **changes: t.Any) -> Raw:
     """A sound one with so many NICs, a gateway NIC among them, and room for three more."""
-    table = [nic(number, index, nics) for index in range(nics)]
+    table = [nic(number, index, size) for index in range(size)]
     leases = [lease(number, index, row) for index, row in enumerate(table) if row["state"] == "IN_USE"]
     return {
         "via": "agent",
@@ -43,7 +43,7 @@ def node(number: int, nics: int = 60, **changes: t.Any) -> Raw:
         "version": {"version": "0.1.0", "digest": DIGEST, "pid": 1234},
         "nics": table,
         "leases": leases,
-        "plan": {"cap": nics + 2, "want": nics, "draining": False, "trouble": None},
+        "plan": {"cap": size + 2, "want": size, "draining": False, "trouble": None},
         "status": {"ok": True, "problems": []},
         "doctor": {"healthy": True, "findings": [], "unchecked": [], "checks": ["forwarding"]},
         "now": NOW,

@@ -8,9 +8,11 @@ Times are left out where two answers are compared, so that an hour that passes i
 from __future__ import annotations
 
 import json
+import re
 import typing as t
 from dataclasses import dataclass, field
 
+from ...module_utils.hostnic import redact
 from . import picture
 
 ERROR: t.Final = "error"
@@ -22,6 +24,7 @@ LONGEST: t.Final = 600  # characters of a sentence; more are no sentence
 MOST_FINDINGS: t.Final = 40  # of one node
 MOST_NICS: t.Final = 1000  # of one node
 LARGEST: t.Final = 4 << 20  # characters that one node may answer
+_WORDS: t.Final = re.compile(r"([0-9]+)|([^0-9]+)")
 _NO_REASON: t.Final = "nobody says why"
 
 
@@ -54,7 +57,9 @@ class Nic:
 class Node:
     """`fault`: UNREACHABLE, FAILED or SILENT, and `why`; both "" where the agent answers.
 
-    `via`: "agent", "journal" or "" for nobody. `cap`: NICs that its pool may have, None where nobody says. `running` and `installed`: digests, "" for unknown.
+    `via`: "agent", "journal" or "" for nobody. `cap`: NICs that its pool may have, None where nobody says.
+
+    `running` and `installed`: digests, "" for unknown.
     """
 
     name: str
@@ -114,7 +119,7 @@ class Fleet:
 def fleet(nodes: t.Mapping[str, t.Any], vxnets: t.Any, sweep: t.Any, configured: t.Iterable[str] = ()) -> Fleet:
     """From the results of `hostnic_report_info` by node, `qingcloud_vxnet_info` and `hostnic_sweep`."""
     return Fleet(
-        tuple(node(text(name), nodes[name]) for name in sorted(nodes, key=_natural)),
+        tuple(node(text(name, 100), nodes[name]) for name in sorted(nodes, key=_natural)),
         _listed(vxnets, "vxnets", _vxnet),
         _listed(sweep, "strays", _stray),
         tuple(configured),
@@ -156,12 +161,13 @@ def node(name: str, raw: t.Any) -> Node:
 
 
 def text(value: t.Any, longest: int = LONGEST) -> str:
-    """On one line, cut where it is too long; what is no character of a line is shown as being there."""
+    """On one line, without secrets, cut where it is too long; what no line can hold is shown as being there."""
     if isinstance(value, bool) or not isinstance(value, (str, int, float)):
         return ""
-    line = " ".join(str(value)[: 4 * longest].split())
-    shown = "".join(one if one.isprintable() else "\N{REPLACEMENT CHARACTER}" for one in line)
-    return shown if len(shown) <= longest else shown[: longest - 1] + "…"
+    line = redact.text(" ".join(str(value)[: 4 * longest].split()))
+    if not line.isprintable():
+        line = "".join(one if one.isprintable() else "\N{REPLACEMENT CHARACTER}" for one in line)
+    return line if len(line) <= longest else line[: longest - 1] + "…"
 
 
 def number(value: t.Any) -> t.Optional[float]:
@@ -280,14 +286,4 @@ def _rows(value: t.Any) -> list[t.Mapping[str, t.Any]]:
 
 def _natural(name: str) -> list[tuple[int, str]]:
     """node2 before node10, and addresses in their order."""
-    words: list[tuple[int, str]] = []
-    digits = ""
-    for one in f"{name}\0":
-        if one.isascii() and one.isdigit():
-            digits += one
-            continue
-        if digits:
-            words.append((int(digits[:40]), ""))
-            digits = ""
-        words.append((-1, one))
-    return words
+    return [(int(digits[:40]), "") if digits else (-1, word) for digits, word in _WORDS.findall(name)]

@@ -8,7 +8,7 @@ import hashlib
 import ipaddress
 import typing as t
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from . import picture, problems
 from .answers import ERROR, Finding, Fleet, Nic, Node, Vxnet
@@ -17,8 +17,21 @@ from .answers import ERROR, Finding, Fleet, Nic, Node, Vxnet
 ROOM: t.Final = 900_000
 _ROW: t.Final = 60  # characters of a row's markup
 OPEN: t.Final = 1  # nodes whose details are shown from the beginning
-MOST_STRAYS: t.Final = 500
-MOST_PROBLEMS: t.Final = 300
+
+
+@dataclass(frozen=True)
+class Detail:
+    """How much is shown at most: problems, nodes that one of them names, NICs of dead instances."""
+
+    problems: int
+    links: int
+    strays: int
+
+
+FULL: t.Final = Detail(300, 5000, 500)
+BRIEF: t.Final = Detail(40, 20, 50)
+_BRIEF_TEXT: t.Final = 80  # characters of a sentence then
+_BRIEF_FINDINGS: t.Final = 2  # of a node
 
 
 @dataclass(frozen=True)
@@ -39,6 +52,7 @@ class ProblemView:
     where: str
     more: str
     links: tuple[Link, ...]
+    left_out: int
 
 
 @dataclass(frozen=True)
@@ -104,37 +118,41 @@ class Page:
     jump: tuple[Link, ...]
     open: bool
     tables: bool
+    brief: bool
 
 
-def page(fleet: Fleet, at: str) -> Page:
-    """`at`: when the answers were got, as the page shows it."""
+def page(fleet: Fleet, at: str, brief: bool = False) -> Page:
+    """`at`: when the answers were got, as the page shows it. `brief`: where all of it would be too much."""
+    digest, detail = fingerprint(fleet), BRIEF if brief else FULL
+    fleet = _shortened(fleet) if brief else fleet
     found = problems.find(fleet)
     usual = problems.usual_digest(fleet.nodes)
     own = {node.name: problems.of_node(node, usual) for node in fleet.nodes}
     links = {node.name: _link(number, node, own[node.name]) for number, node in enumerate(fleet.nodes, 1)}
-    tables = sum(_ROW + _length(nic) for node in fleet.nodes for nic in node.nics) <= ROOM
+    tables = not brief and sum(_ROW + _length(nic) for node in fleet.nodes for nic in node.nics) <= ROOM
     strays = () if isinstance(fleet.strays, str) else fleet.strays
     wrong = [link for link in links.values() if link.mark]
     return Page(
         at=at,
-        digest=fingerprint(fleet),
+        digest=digest,
         verdict=_verdict(found, len(wrong), len(links)),
         worst=found[0].severity if found else "fine",
-        problems=tuple(_problem(one, links) for one in found[:MOST_PROBLEMS]),
-        problems_left_out=max(0, len(found) - MOST_PROBLEMS),
-        unknown=tuple(_problem(one, links) for one in problems.unknown(fleet)),
+        problems=tuple(_problem(one, links, detail) for one in found[: detail.problems]),
+        problems_left_out=max(0, len(found) - detail.problems),
+        unknown=tuple(_problem(one, links, detail) for one in problems.unknown(fleet)[: detail.problems]),
         figures=_figures(fleet),
         legend=_legend(fleet),
         vxnets=tuple(_vxnet(vxnet, fleet, links) for vxnet in problems.relevant(fleet)),
         vxnets_unknown=fleet.vxnets if isinstance(fleet.vxnets, str) else "",
-        strays=strays[:MOST_STRAYS],
-        strays_left_out=max(0, len(strays) - MOST_STRAYS),
+        strays=strays[: detail.strays],
+        strays_left_out=max(0, len(strays) - detail.strays),
         strays_unknown=fleet.strays if isinstance(fleet.strays, str) else "",
         versions=_versions(fleet.nodes, usual, links),
-        nodes=tuple(_node(node, links[node.name], own[node.name], tables) for node in fleet.nodes),
+        nodes=tuple(_node(node, links[node.name], own[node.name], tables, brief) for node in fleet.nodes),
         jump=tuple(links.values()),
         open=len(fleet.nodes) <= OPEN,
         tables=tables,
+        brief=brief,
     )
 
 
@@ -144,6 +162,25 @@ def fingerprint(fleet: Fleet) -> str:
 
 
 # -- inside ------------------------------------------------------------------------------------------------------------
+
+
+def _shortened(fleet: Fleet) -> Fleet:
+    """Sentences cut, and of each node the worst only."""
+
+    def cut(sentence: str) -> str:
+        return sentence if len(sentence) <= _BRIEF_TEXT else f"{sentence[: _BRIEF_TEXT - 1]}…"
+
+    def shorter(node: Node) -> Node:
+        worst = node.findings[:_BRIEF_FINDINGS]
+        findings = tuple(Finding(one.severity, cut(one.what), cut(one.remedy), one.check) for one in worst)
+        nics = tuple(Nic(nic.kind, nic.state, nic.nic_id, nic.vxnet_id, nic.address) for nic in node.nics)
+        return replace(node, why=cut(node.why), findings=findings, unasked=(), nics=nics)
+
+    def brief(what: t.Any) -> t.Any:
+        return cut(what) if isinstance(what, str) else what
+
+    nodes = tuple(map(shorter, fleet.nodes))
+    return replace(fleet, nodes=nodes, vxnets=brief(fleet.vxnets), strays=brief(fleet.strays))
 
 
 def _link(number: int, node: Node, found: t.Sequence[Finding]) -> Link:
@@ -163,13 +200,21 @@ def _many(number: int, noun: str) -> str:
     return f"{number} {noun}{'' if number == 1 else 's'}" if number else ""
 
 
-def _problem(one: problems.Problem, links: t.Mapping[str, Link]) -> ProblemView:
+def _problem(one: problems.Problem, links: t.Mapping[str, Link], detail: Detail) -> ProblemView:
     """What is to be said of all of its nodes alike is said once."""
     said = {more for __, more in one.nodes}
     alike = said.pop() if len(said) == 1 and len(one.nodes) > 1 else ""
     shown = tuple(Link(links[name].anchor, name, links[name].mark, "" if alike else more) for name, more in one.nodes)
     where = f"on all {len(links)} nodes" if len(shown) == len(links) > 1 else f"on {_many(len(shown), 'node')}"
-    return ProblemView(one.severity, one.what, one.remedy, where if shown else "", alike, shown)
+    return ProblemView(
+        one.severity,
+        one.what,
+        one.remedy,
+        where if shown else "",
+        alike,
+        shown[: detail.links],
+        max(0, len(shown) - detail.links),
+    )
 
 
 def _figures(fleet: Fleet) -> tuple[tuple[str, str, str], ...]:
@@ -259,9 +304,9 @@ def _version_link(node: Node, link: Link) -> Link:
     return Link(link.anchor, link.name, link.mark, more)
 
 
-def _node(node: Node, link: Link, found: tuple[Finding, ...], tables: bool) -> NodeView:
+def _node(node: Node, link: Link, found: tuple[Finding, ...], tables: bool, brief: bool) -> NodeView:
     counts = picture.count((nic.kind for nic in node.nics), node.free)
-    shown = tuple(nic for nic in node.nics if tables or nic.kind in "bho")
+    shown = tuple(nic for nic in node.nics if tables or (nic.kind in "bho" and not brief))
     return NodeView(
         link,
         node.fault,

@@ -29,13 +29,12 @@ class Kind:
 
 
 _SOLID: t.Final = "M1 1h12v12H1z"
+_STRIPES: t.Final = "M1 6l5-5H1zM1 13L13 1H9L1 9zM8 13l5-5v5z"
 # In the order of the picture.
 KINDS: t.Final[tuple[Kind, ...]] = (
     Kind("u", "used", "used", "a pod has it", _SOLID),
     Kind("h", "held", "held", "its address is kept for a workload", _SOLID + "M5 5v4h4V5z"),
-    Kind(
-        "q", "resting", "resting", "a pod has just released it (quarantine)", "M1 6l5-5H1zM1 13L13 1H9L1 9zM8 13l5-5v5z"
-    ),
+    Kind("q", "resting", "resting", "a pod has just released it (quarantine)", _STRIPES),
     Kind("r", "ready", "ready", "warm, for the next pod", _SOLID + "M3.5 3.5v7h7v-7z"),
     Kind("w", "under way", "under way", "being made, attached or given back", "M2 1l11 6L2 13z"),
     Kind("b", "broken", "broken", "its link is nowhere", "M1 3l2-2 4 4 4-4 2 2-4 4 4 4-2 2-4-4-4 4-2-2 4-4z"),

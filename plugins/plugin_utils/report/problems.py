@@ -119,9 +119,7 @@ def _of_the_node(node: Node, usual: str) -> t.Iterator[tuple[Finding, str]]:
         yield Finding(WARNING, "A package runs that most other nodes do not have", "`upgrade.yml`"), here
     if node.draining:
         yield (
-            Finding(
-                WARNING, "Drained: no pod starts here", "`qingagent resume`, or drain.yml with drain_state=resumed"
-            ),
+            Finding(WARNING, "Drained: no pod starts here", "`qingagent resume`, once it has been serviced"),
             "",
         )
 
@@ -137,8 +135,6 @@ def _of_the_cloud(fleet: Fleet) -> t.Iterator[Problem]:
         count = len(fleet.strays)
         yield Problem(
             WARNING,
-            f"{count} NICs of dead instances take addresses"
-            if count > 1
-            else "A NIC of a dead instance takes an address",
+            f"NICs of dead instances take addresses: {count}",
             "`ansible localhost -m qingcloud.cni.hostnic_sweep -a state=absent` deletes them",
         )

@@ -6,30 +6,47 @@ from __future__ import annotations
 
 import re
 import typing as t
+from functools import lru_cache
 from pathlib import Path
 
 import jinja2
 from markupsafe import Markup, escape
 
-from .page import Page
+from .answers import Fleet
+from .page import Page, page
 from .picture import BY_KEY, KINDS
 
 TEMPLATE: t.Final = Path(__file__).resolve().parents[3] / "files" / "report"
+LARGEST: t.Final = 1_900_000  # bytes of a page
 _DIGEST: t.Final = re.compile(r'<meta name="answers" content="([0-9a-f]{16})">')
 
 
-def html(page: Page) -> str:
+def document(fleet: Fleet, at: str) -> tuple[Page, str]:
+    """What is shown, and the page: in brief where it would be too large."""
+    for brief in (False, True):
+        shown = page(fleet, at, brief)
+        text = html(shown)
+        if len(text) <= LARGEST and len(text.encode("utf-8")) <= LARGEST:
+            break
+    return shown, text
+
+
+def html(shown: Page) -> str:
     """One document that needs nothing besides."""
+    return _template().render(page=shown, kinds=KINDS, kind=BY_KEY) + "\n"
+
+
+@lru_cache(maxsize=1)
+def _template() -> jinja2.Template:
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATE),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
-        finalize=lambda value: "" if value is None else value,
     )
     environment.filters.update(age=age, prose=prose)
-    return environment.get_template("page.html.j2").render(page=page, kinds=KINDS, kind=BY_KEY) + "\n"
+    return environment.get_template("page.html.j2")
 
 
 def prose(sentence: str) -> Markup:
