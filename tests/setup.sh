@@ -15,6 +15,7 @@ ssh:openssh-client
 make:make
 git:git
 shellcheck:shellcheck
+chromium-headless-shell:chromium-headless-shell
 "
 python=/usr/bin/python3
 

@@ -256,7 +256,7 @@ def test_pods_are_told_by_name_and_what_else_they_are_by_attachment() -> None:
     ):
         node = answers.node("node1", told(fleets.node(1, nics=[row], leases=[lease])))
         assert node.nics[0].pod == name
-        assert f"<td>{name}<td>" in shown(read({"node1": told(fleets.node(1, nics=[row], leases=[lease]))}))
+        assert f"<td>{name}\n" in shown(read({"node1": told(fleets.node(1, nics=[row], leases=[lease]))}))
 
 
 def test_nodes_stand_in_the_order_of_their_numbers() -> None:
