@@ -39,6 +39,10 @@ options:
     description: File on the node that holds the id of its instance.
     type: path
     default: /etc/qingcloud/instance-id
+  doctor:
+    description: Whether the doctor is asked. It takes some seconds, and calls the cloud's API about five times.
+    type: bool
+    default: true
 seealso:
   - module: qingcloud.cni.hostnic_report
 """
@@ -75,6 +79,7 @@ ARGUMENTS: dict[str, dict[str, t.Any]] = {
     "socket": {"type": "path", "default": "/run/qingagent/qingagent.sock"},
     "statedir": {"type": "path", "default": "/var/lib/qingagent"},
     "instance_id_path": {"type": "path", "default": "/etc/qingcloud/instance-id"},
+    "doctor": {"type": "bool", "default": True},
 }
 
 
@@ -82,7 +87,7 @@ def main() -> None:
     module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)
     wanted = module.params
     places = report.Places(wanted["socket"], wanted["statedir"], wanted["instance_id_path"])
-    run(module, lambda: {"changed": False, "answers": json.dumps(report.tell(places, command.run))})
+    run(module, lambda: {"changed": False, "answers": json.dumps(report.tell(places, command.run, wanted["doctor"]))})
 
 
 if __name__ == "__main__":

@@ -37,6 +37,11 @@ LEFT_OUT: t.Final = (
 CONTROL_HOST: t.Final = re.compile(
     r"^from tests\.(?:support\.ansible import .*\b(?:ansible|attempt)\b|(?:support\.integration|docs|quality)\b)",
     re.MULTILINE,
+    "tests/unit/test_install_ansible.py",
+    "tests/unit/test_report.py",
+    "tests/unit/test_report_ansible.py",
+    "tests/unit/test_report_browser.py",
+    "tests/unit/test_report_info.py",
 )
 _PROGRAM = "import sys; print('%d.%d' % sys.version_info[:2], sys.version.split()[0])"
 

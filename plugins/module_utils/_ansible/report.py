@@ -26,6 +26,7 @@ QUESTIONS: t.Final[t.Mapping[str, str]] = {
     "explain": "plan",
     "status": "status",
 }
+UNIT: t.Final = "qingagent.service"
 PATIENCE: t.Final = 10.0  # s for an answer of the agent
 DOCTORS_PATIENCE: t.Final = 90.0  # s for all of its checks
 _NO_COMMAND: t.Final = 2  # what a command line is refused with
@@ -43,10 +44,16 @@ class Places:
     installed: str = shelf.ROOT
 
 
-def tell(places: Places, run: Runner, clock: t.Callable[[], float] = wire.boottime) -> Answer:
+def tell(
+    places: Places,
+    run: Runner,
+    doctor: bool = True,
+    patience: float = PATIENCE,
+    clock: t.Callable[[], float] = wire.boottime,
+) -> Answer:
     """The answers. `unasked`: what has no answer ► why. `via`: whose word the NICs are, "" for nobody's."""
     unasked: dict[str, str] = {}
-    told = _of_the_agent(places, unasked)
+    told: Answer = {} if _stopped(run, unasked) else _of_the_agent(places, patience, unasked)
     if "nics" in told:
         told["via"] = "agent"
     else:
@@ -56,17 +63,27 @@ def tell(places: Places, run: Runner, clock: t.Callable[[], float] = wire.bootti
         "installed": _installed(places),
         "now": clock(),
         **told,
-        **_of_the_doctor(places, run, unasked),
+        **(_of_the_doctor(places, run, unasked) if doctor else {}),
         "unasked": unasked,
     }
 
 
-def _of_the_agent(places: Places, unasked: dict[str, str]) -> Answer:
+def _stopped(run: Runner, unasked: dict[str, str]) -> bool:
+    """Whether systemd would have to start it first, which asking it would make it do."""
+    __, said, __ = run(["systemctl", "is-active", UNIT], patience=PATIENCE)
+    state = said.strip()
+    if state in ("inactive", "failed"):
+        unasked["agent"] = f"{UNIT} is {state}: journalctl -u {UNIT}"
+        return True
+    return False
+
+
+def _of_the_agent(places: Places, patience: float, unasked: dict[str, str]) -> Answer:
     """Stops at the first question that nobody hears, since each would take all of its time."""
     told: Answer = {}
     for op, name in QUESTIONS.items():
         try:
-            told[name] = wire.ask(places.socket, op, timeout=PATIENCE)
+            told[name] = wire.ask(places.socket, op, timeout=patience)
         except HostnicError as error:
             if error.transient:
                 unasked["agent"] = error.message

@@ -133,8 +133,8 @@ def node(name: str, raw: t.Any) -> Node:
         return Node(name, UNREACHABLE, text(result.get("msg")) or _NO_REASON)
     raw = _document(result.get("answers"))
     if "unasked" not in raw:
-        why = " ".join(filter(None, (text(result.get("msg")), text(result.get("module_stderr")))))
-        return Node(name, FAILED, text(why) or _NO_REASON)
+        why = text(result.get("msg")) or text(result.get("module_stderr"))
+        return Node(name, FAILED, why or _NO_REASON)
     unasked = _mapping(raw["unasked"])
     via = text(raw.get("via"))
     plan = _mapping(raw.get("plan"))
@@ -231,9 +231,9 @@ def _findings(raw: t.Mapping[str, t.Any]) -> tuple[Finding, ...]:
 
 def _unasked(unasked: t.Mapping[str, t.Any], raw: t.Mapping[str, t.Any]) -> tuple[tuple[str, str], ...]:
     """What nobody knows of this node, and why; that its agent is silent is told elsewhere."""
-    told = [(text(what, 60), text(why)) for what, why in unasked.items() if what != "agent"]
+    told = [(f"Not asked: {text(what, 60)}", text(why)) for what, why in unasked.items() if what != "agent"]
     rows = _rows(_mapping(raw.get("doctor")).get("unchecked"))
-    told += [(f"doctor: {text(row.get('check'), 60)}", text(row.get("why"))) for row in rows]
+    told += [(f"Not checked by the doctor: {text(row.get('check'), 60)}", text(row.get("why"))) for row in rows]
     return tuple(told[:MOST_FINDINGS])
 
 

@@ -41,7 +41,7 @@ def unknown(fleet: Fleet) -> tuple[Problem, ...]:
     for node in fleet.nodes:
         for what, why in node.unasked:
             told.setdefault((what, why), []).append((node.name, ""))
-    found = [Problem("", f"Not asked: {what}", why, tuple(nodes)) for (what, why), nodes in told.items()]
+    found = [Problem("", what, why, tuple(nodes)) for (what, why), nodes in told.items()]
     if isinstance(fleet.vxnets, str):
         found.append(Problem("", "How many addresses are free in vxnets", fleet.vxnets))
     if isinstance(fleet.strays, str):
@@ -110,13 +110,13 @@ def _of_the_node(node: Node, usual: str) -> t.Iterator[tuple[Finding, str]]:
             Finding(
                 WARNING,
                 "The agent runs another package than the one that is installed",
-                "`systemctl restart qingagent`",
+                "`systemctl restart qingagent` on the node",
             ),
             f"{node.running} instead of {node.installed}",
         )
     here = node.running or node.installed
     if here and here != usual:
-        yield Finding(WARNING, "A package runs that most other nodes do not have", "`upgrade.yml`"), here
+        yield Finding(WARNING, "A package runs that most other nodes do not have", "run `upgrade.yml`"), here
     if node.draining:
         yield (
             Finding(WARNING, "Drained: no pod starts here", "`qingagent resume`, once it has been serviced"),
