@@ -35,13 +35,9 @@ LEFT_OUT: t.Final = (
 # Beside these: tests that run Ansible's programs, or build the collection and read its pages. The control host's Python
 # does that, and nodes have none of it. Modules' own parts are tested: nodes get Ansible's half of them with the module.
 CONTROL_HOST: t.Final = re.compile(
-    r"^from tests\.(?:support\.ansible import .*\b(?:ansible|attempt)\b|(?:support\.integration|docs|quality)\b)",
+    r"^from (?:tests\.(?:support\.ansible import .*\b(?:ansible|attempt)\b|(?:support\.integration|docs|quality)\b)"
+    r"|plugins\.plugin_utils\.report import .*\brender\b)",
     re.MULTILINE,
-    "tests/unit/test_install_ansible.py",
-    "tests/unit/test_report.py",
-    "tests/unit/test_report_ansible.py",
-    "tests/unit/test_report_browser.py",
-    "tests/unit/test_report_info.py",
 )
 _PROGRAM = "import sys; print('%d.%d' % sys.version_info[:2], sys.version.split()[0])"
 
