@@ -50,3 +50,26 @@ def test_a_pod_shows_in_the_metrics_and_its_nic_in_the_pages(cluster: Cluster) -
 def test_it_listens_on_the_loopback_alone(cluster: Cluster) -> None:
     listening = cluster.nodes[0].run(["ss", "-Hltn", "sport = :31081"]).stdout.split()
     assert listening[3] == "127.0.0.1:31081"
+
+
+def test_a_port_that_another_program_has_is_told_and_costs_no_pod(cluster: Cluster) -> None:
+    """The thief comes while the agent is away, and goes while it runs."""
+    node = cluster.nodes[0]
+    cluster.wait_ready(node)
+    thief = (
+        "import socket; s = socket.socket(); s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1); "
+        "s.bind(('127.0.0.1', 31081)); s.listen(); s.accept()"
+    )
+    node.run(["systemctl", "stop", "qingagent.service"])
+    node.run(["systemd-run", "--unit=thief", "--collect", "/usr/bin/python3", "-c", thief])
+    try:
+        until(lambda: node.run(["ss", "-Hltn", "sport = :31081"]).stdout, 30, "the thief")
+        told = cluster.ask(node, "status")  # starts the agent
+        assert [one["what"].partition(",")[0] for one in told["problems"] if "manageaddr" in one["what"]] == [
+            "manageaddr 127.0.0.1:31081 is taken by another program"
+        ]
+        cluster.stop(cluster.pod(node, "unmeasured"))
+    finally:
+        node.run(["systemctl", "stop", "thief.service"], check=False)
+    until(lambda: node.run(["ss", "-Hltn", "sport = :31081"]).stdout, 30, "the agent's own")
+    assert get(node, "/healthz") == "alive\n"

@@ -203,12 +203,13 @@ def test_a_taken_address_is_told_and_taken_once_it_is_free(bench: Bench, caplog:
         address = f"127.0.0.1:{thief.getsockname()[1]}"
         with caplog.at_level(logging.WARNING, "hostnic.manage"):
             server = bench.serve(address, again=0.05)
-            assert "is taken by another program" in server.problem
+            (problem,) = server.problems()
+            assert "is taken by another program" in problem.what
             eventually(lambda: server._next_try > time.monotonic())
         assert server.alive()
-        assert [record.message for record in caplog.records] == [f"{server.problem}; pods are served all the same"]
+        assert [record.message for record in caplog.records] == [f"{problem.what}; pods are served all the same"]
     eventually(lambda: server.port)
-    assert server.problem == ""
+    assert server.problems() == []
     assert get(server, "/readyz")[0] == 200
 
 

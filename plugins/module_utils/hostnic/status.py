@@ -35,10 +35,14 @@ _HELD_BACK: t.Final = {NO_WRITES: "changed in", NO_RELEASES: "given back to"}
 Answer = dict[str, t.Any]
 
 
-def status(engine: Engine) -> Answer:
-    """JSON-ready: `ok` where no problem is an error; `problems` with errors first, each with `what` and `remedy`."""
+def status(engine: Engine, besides: t.Iterable[HostnicError] = ()) -> Answer:
+    """JSON-ready: `ok` where no problem is an error; `problems` with errors first, each with `what` and `remedy`.
+
+    `besides`: what is wrong with the agent, though not with its pool.
+    """
     explained = engine.reconciler.explain()
-    problems = sorted(_problems(engine, explained), key=lambda one: one["severity"] != ERROR)
+    found = [*_problems(engine, explained), *(_of_error(WARNING, "", error) for error in besides)]
+    problems = sorted(found, key=lambda one: one["severity"] != ERROR)
     return {
         "ok": not any(one["severity"] == ERROR for one in problems),
         "instance": engine.reconciler.instance_id,

@@ -21,7 +21,7 @@ from functools import partial
 from urllib.parse import urlsplit
 
 from ..configuration.values import is_loopback
-from ..errors import HostnicError
+from ..errors import HostnicError, InvalidConfig
 
 log = logging.getLogger("hostnic.manage")
 
@@ -113,7 +113,7 @@ class _Caller:
 class Manage:
     """Serves `pages` at `address` in a thread of its own, from `start` to `stop`. Never keeps the agent from starting.
 
-    Where the address is taken, `problem` says so, and it is tried again.
+    Where the address is taken, `problems` says so, and it is tried again.
     """
 
     def __init__(
@@ -130,7 +130,7 @@ class Manage:
         self._callers: dict[_Caller, None] = {}  # oldest first
         self._next_try = 0.0
         self._stopping = False
-        self.problem = ""  # a sentence, "" for none
+        self._problem: t.Optional[HostnicError] = None
 
     def start(self) -> None:
         """Where the address is free, connections are taken once this has returned."""
@@ -141,6 +141,10 @@ class Manage:
     def alive(self) -> bool:
         """Whether its thread is there, though its address may be taken."""
         return self._thread.is_alive()
+
+    def problems(self) -> list[HostnicError]:
+        """What keeps it from being asked, if anything does."""
+        return [self._problem] if self._problem else []
 
     @property
     def port(self) -> int:
@@ -165,7 +169,8 @@ class Manage:
                     self._open()
         except Exception:
             log.exception("a defect in the server of %s: it stops", self._address)
-            self.problem = f"the server of manageaddr {self._address} has stopped: restart qingagent"
+            what = f"the server of manageaddr {self._address} has stopped"
+            self._problem = HostnicError(what, remedy="restart qingagent: systemctl restart qingagent.service")
         finally:
             for caller in list(self._callers):
                 self._close(caller)
@@ -189,14 +194,14 @@ class Manage:
             self._next_try = time.monotonic() + self._again
             taken = error.errno == errno.EADDRINUSE
             why = "is taken by another program" if taken else f"cannot be used ({error.strerror})"
-            problem = f"manageaddr {self._address} {why}: no metrics and no health until it is free, or another is set"
-            if problem != self.problem:
-                log.warning("%s; pods are served all the same", problem)
-            self.problem = problem
+            what = f"manageaddr {self._address} {why}, so that there are no metrics and no health"
+            if not self._problem or self._problem.what != what:
+                log.warning("%s; pods are served all the same", what)
+            self._problem = InvalidConfig(what, remedy="free it, or set another manageaddr", setting="manageaddr")
             return
-        if self.problem:
+        if self._problem:
             log.warning("manageaddr %s is free now", self._address)
-        self.problem = ""
+        self._problem = None
         self._listener = sock
         self._selector.register(sock, selectors.EVENT_READ, self._accept)
 

@@ -11,6 +11,7 @@ from types import MappingProxyType
 
 from .. import context, operate, redact, status
 from ..engine import Engine
+from ..errors import HostnicError
 from ..operate import Params
 from ..wire import Answer, Request
 from . import about
@@ -41,11 +42,16 @@ def shown(engine: Engine, more: More = _NOTHING) -> dict[str, t.Callable[[], t.A
     return {name: partial(answers[op], {}) for name, op in SHOWN.items() if op in answers}
 
 
+def whole_status(engine: Engine, besides: t.Iterable[HostnicError] = ()) -> dict[str, t.Any]:
+    """Of pool and agent. `besides`: see `status.status`."""
+    return {**status.status(engine, besides), "version": about.package()["version"], "ready_since": STARTED}
+
+
 def _answers(engine: Engine, more: More) -> dict[str, t.Callable[[Params], t.Any]]:
     answers: dict[str, t.Callable[[Params], t.Any]] = {
         "ping": lambda __: {"answers": True},
         **operate.answers(engine),
-        "status": lambda __: {**status.status(engine), "version": about.package()["version"], "ready_since": STARTED},
+        "status": lambda __: whole_status(engine),
         "version": lambda __: about.package(),
         **more,
     }

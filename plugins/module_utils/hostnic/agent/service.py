@@ -112,7 +112,11 @@ def run(
         with systemd.reloading(told):
             return reloader.reload()
 
-    answers = {"reload": lambda __: reload(), "settings": lambda __: reloader.shown()}
+    answers: questions.More = {
+        "reload": lambda __: reload(),
+        "settings": lambda __: reloader.shown(),
+        "status": lambda __: questions.whole_status(engine, management.problems()),
+    }
     inherited = systemd.listen_fds(told, os.getpid())
     if not inherited:
         guarded.place(settings.rundir, "rundir")
