@@ -16,6 +16,7 @@ import pytest
 
 from hostnic import wire
 from hostnic.agent import tcp
+from hostnic.agent.manage import Manage, Page
 from hostnic.agent.server import Server
 from hostnic.cni import netns
 from hostnic.cni.plugin import Plugin
@@ -62,8 +63,11 @@ class World:
         (self.door,) = tcp.doors(self.settings, {wire.CNI: plugin.handle, "ping": plugin.handle})
         self.server = Server([self.door], lambda: None)
         self.server.start()
+        self.management = Manage(self.settings.manageaddr, {"/": lambda: Page.line(200, "of the host")})
+        self.management.start()
 
     def close(self) -> None:
+        self.management.stop()
         self.server.stop(0.0)
         self.door.listener.close()
         for name in self.names:
@@ -102,6 +106,21 @@ def test_another_netns_or_host_does_not_reach_the_port(world: World) -> None:
 
 
 def test_a_neighbour_by_whom_loopback_is_reached_is_hung_up_on(world: World) -> None:
+    route_loopback(world)
+    data = question(wire.CNI, world.token)
+    told = attempt(socket.AF_INET, "127.0.0.1:31080", data, netns=world.other)
+    assert told == SILENCE  # it was connected: nothing but the door has kept it out
+    assert world.pool.calls == []
+
+
+def test_a_neighbour_by_whom_loopback_is_reached_reads_nothing(world: World) -> None:
+    route_loopback(world)
+    asked = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    assert attempt(socket.AF_INET, "127.0.0.1:31081", asked, netns=world.other) == SILENCE
+    assert b"of the host" in attempt(socket.AF_INET, "127.0.0.1:31081", asked, netns=world.host).got
+
+
+def route_loopback(world: World) -> None:
     """A host with route_localnet, as kube-proxy sets it, takes packets for 127.0.0.1 from its cable."""
     for name in (world.host, world.other):
         write_sysctl(name, "net.ipv4.conf.all.route_localnet", "1")
@@ -112,10 +131,6 @@ def test_a_neighbour_by_whom_loopback_is_reached_is_hung_up_on(world: World) -> 
     ip("-netns", world.other, "addr", "flush", "dev", "lo")
     ip("-netns", world.other, "route", "flush", "table", "local", "127.0.0.0/8", check=False)
     ip("-netns", world.other, "route", "add", "127.0.0.1/32", "via", "192.0.2.1", "dev", "cable", "src", "192.0.2.2")
-    data = question(wire.CNI, world.token)
-    told = attempt(socket.AF_INET, "127.0.0.1:31080", data, netns=world.other)
-    assert told == SILENCE  # it was connected: nothing but the door has kept it out
-    assert world.pool.calls == []
 
 
 def write_sysctl(name: str, key: str, value: str) -> None:

@@ -213,11 +213,14 @@ class Manage:
 
     def _accept(self) -> None:
         try:
-            sock, __ = t.cast("socket.socket", self._listener).accept()
+            sock, peer = t.cast("socket.socket", self._listener).accept()
         except (BlockingIOError, ConnectionAbortedError):
             return
         except OSError:  # no descriptor is left, and the caller still waits to be taken
             time.sleep(_BREATH)
+            return
+        if not is_loopback(peer[0]):  # a host with route_localnet lets its neighbours in
+            sock.close()
             return
         sock.setblocking(False)
         if len(self._callers) >= _MOST_CONNECTIONS:
