@@ -61,9 +61,11 @@ def test_a_pod_deleted_while_the_agent_is_stopped_is_deleted(cluster: Cluster) -
     placed = cluster.pod(node, "orphan")
     (link,) = placed.ip("link", "show", "dev", "eth0")
     nic_id = link["address"]
-    node.run(["systemctl", "stop", "qingagent.socket", "qingagent.service"])
+    told = node.run(["qingagent", "stop"]).stdout
+    assert told.startswith("stopped qingagent.socket and qingagent.service: no pod starts until systemctl start ")
     try:
         cluster.stop(placed)
+        assert main_pid(node) == 0  # nothing that runtimes do has started it again
         with node.cri() as cri:
             assert placed.pod.sandbox_id not in [pod.sandbox_id for pod in cri.pods()]
     finally:

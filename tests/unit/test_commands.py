@@ -223,7 +223,7 @@ def test_explain_speaks_in_numbers(asked: Asked) -> None:
         r"pool-low raises that to 3\.", lines[1],
     )  # fmt: skip
     assert (
-        "At most 20: the instance takes 64, of which 1 are not ours and 0 are for gateways, or max-nics is less."
+        "At most 20: that is max-nics; the instance takes 64, 1 not ours and 0 for gateways among them."
         in lines
     )
     assert "Bounded by: pool-low 3." in lines

@@ -30,10 +30,10 @@ def sentences(told: Told) -> t.Iterator[str]:
         f"Warm: pods come at {told['rate']:g} a second at most times, and a new NIC takes {told['lead_time']:g} s; so "
         f"{ahead} would be ahead of them{_bent(told, ahead)}."
     )
-    yield (
-        f"At most {told['cap']}: the instance takes {told['limit']}, of which {told['foreign']} are not ours and "
-        f"{told['gateways']} are for gateways{', or max-nics is less' if _is_capped(told) else ''}."
+    places = (
+        f"the instance takes {told['limit']}, {told['foreign']} not ours and {told['gateways']} for gateways among them"
     )
+    yield f"At most {told['cap']}: {'that is max-nics; ' if _is_capped(told) else ''}{places}."
     yield f"It has {_supply(told)}."
     if told["ordered"]:
         yield f"{count(told['ordered'], 'free NIC')} more are ordered (qingagent warm)."
