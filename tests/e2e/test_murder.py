@@ -109,6 +109,7 @@ def test_links_of_the_host_with_the_same_names_are_in_nobodys_way(
     cluster: Cluster, node: Node, victim: Sandbox, sandbox: Make, decoys: t.Callable[[Node, str], tuple[str, ...]]
 ) -> None:
     nic = victim.mac()
+    cluster.wait_ready(node)  # no NIC on its way is called as a decoy
     made = decoys(node, nic)
     try:
         before = described(node, made)

@@ -105,11 +105,12 @@ def test_another_netns_or_host_does_not_reach_the_port(world: World) -> None:
         assert not attempt(socket.AF_INET, where, data, netns=world.other).connected
 
 
-def test_a_neighbour_by_whom_loopback_is_reached_is_hung_up_on(world: World) -> None:
+def test_a_neighbour_by_whom_loopback_is_reached_is_hung_up_on(world: World, caplog: pytest.LogCaptureFixture) -> None:
     route_loopback(world)
     data = question(wire.CNI, world.token)
     told = attempt(socket.AF_INET, "127.0.0.1:31080", data, netns=world.other)
     assert told == SILENCE  # it was connected: nothing but the door has kept it out
+    assert "192.0.2.2 port" in caplog.text and "is not this host" in caplog.text
     assert world.pool.calls == []
 
 

@@ -3,9 +3,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
-import time
 import typing as t
 from pathlib import Path
 
@@ -22,12 +22,12 @@ pytestmark = pytest.mark.skipif(os.getuid() != 0, reason="other users' processes
 
 
 class Bench:
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, read_timeout: float = 60.0) -> None:
         self.directory = directory / "run"
         self.directory.mkdir(mode=0o700)
         self.path = str(self.directory / "qingagent.sock")
         self.door = UnixDoor(listen_at(self.path), {"ping": self._answer, wire.CNI: self._answer})
-        self.server = Server([self.door], lambda: None, read_timeout=0.5, max_connections=16)
+        self.server = Server([self.door], lambda: None, read_timeout=read_timeout, max_connections=16)
         self.server.start()
         self.calls = 0
 
@@ -41,13 +41,15 @@ class Bench:
         for directory in (self.directory, *self.directory.parents):
             directory.chmod(directory.stat().st_mode | 0o011)
 
+    def close(self) -> None:
+        self.server.stop(0.0)
+        self.door.listener.close()
+
 
 @pytest.fixture
 def bench(tmp_path: Path) -> t.Iterator[Bench]:
-    one = Bench(tmp_path)
-    yield one
-    one.server.stop(0.0)
-    one.door.listener.close()
+    with contextlib.closing(Bench(tmp_path)) as one:
+        yield one
 
 
 def test_another_user_does_not_reach_the_socket(bench: Bench) -> None:
@@ -74,18 +76,17 @@ def test_what_is_too_large_is_not_read(bench: Bench, length: int) -> None:
     assert wire.ask(bench.path, "ping") is True
 
 
-def test_slow_callers_keep_nobody_out(bench: Bench) -> None:
+def test_slow_callers_keep_nobody_out(tmp_path: Path) -> None:
     """They fill every place; those who drip are dropped with those who say nothing."""
-    slow = []
-    for number in range(48):
-        slow.append(socket.socket(socket.AF_UNIX))
-        slow[-1].connect(bench.path)
-        slow[-1].sendall(b"\0\0\0\xff{"[: number % 6])
-    began = time.monotonic()
-    assert wire.ask(bench.path, "ping", timeout=20) is True
-    assert time.monotonic() - began < 10
-    for sock in slow:
-        sock.close()
+    with contextlib.closing(Bench(tmp_path, read_timeout=0.5)) as bench:
+        slow = []
+        for number in range(48):
+            slow.append(socket.socket(socket.AF_UNIX))
+            slow[-1].connect(bench.path)
+            slow[-1].sendall(b"\0\0\0\xff{"[: number % 6])
+        assert wire.ask(bench.path, "ping", timeout=15) is True
+        for sock in slow:
+            sock.close()
 
 
 def test_a_regular_file_where_the_socket_should_be_is_not_touched(tmp_path: Path) -> None:
