@@ -60,7 +60,7 @@ class World:
         parking = netns.reserved(f"/run/netns/{self.parking}")
         verbs = Verbs(self.pool, self.links, wire.boottime)
         plugin = Plugin(verbs, self.settings.bindaddr, wire.boottime, lambda: {*parking(), (own.st_dev, own.st_ino)})
-        (self.door,) = tcp.doors(self.settings, {wire.CNI: plugin.handle, "ping": plugin.handle})
+        (self.door,) = tcp.doors(self.settings, {wire.CNI: plugin.handle, "ping": plugin.handle}, print)
         self.server = Server([self.door], lambda: None)
         self.server.start()
         self.management = Manage(self.settings.manageaddr, {"/": lambda: Page.line(200, "of the host")})

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from hostnic import wire
-from hostnic.agent import tcp
+from hostnic.agent import questions, tcp
 from hostnic.agent.server import Server
 from hostnic.agent.unix import UnixDoor, listen_at
 from hostnic.config import Settings, check
@@ -24,6 +24,7 @@ from hostnic.errors import HostnicError, InvalidConfig
 from hostnic.wire import Answer, Request
 from tests.support.attempts import NOBODY, SILENCE, Attempt, attempt, question
 from tests.support.cni import eventually
+from tests.support.node import Node
 
 pytestmark = pytest.mark.skipif(os.getuid() != 0, reason="other users' processes are started")
 
@@ -185,7 +186,7 @@ def test_what_is_too_large_is_not_read(bench: Bench) -> None:
 
 
 def test_slow_callers_keep_nobody_out(bench: Bench) -> None:
-    bench.serve(read_timeout=3.0)
+    bench.serve(read_timeout=2.0)
     address, inside, silent, most = bench.door.listener.getsockname(), bench.servers[0]._connections, [], 0
     for number in range(tcp.ROOM + 8):
         silent.append(socket.create_connection(address))
@@ -218,9 +219,14 @@ def test_an_address_that_others_reach_is_refused(address: str) -> None:
 def test_a_port_that_is_taken_costs_no_more_than_the_port(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
-        assert tcp.doors(Settings(bindaddr=f"127.0.0.1:{port}", rundir=str(bench.run)), {}) == []
+        closed: list[HostnicError] = []
+        assert tcp.doors(Settings(bindaddr=f"127.0.0.1:{port}", rundir=str(bench.run)), {}, closed.append) == []
     assert f"cannot listen on bindaddr 127.0.0.1:{port}" in caplog.text
+    assert [error.remedy for error in closed] == ["free the port, or set another one, and restart qingagent"]
     assert not (bench.run / tcp.TOKEN).exists()
+    with Node(bench.run) as node:
+        told = questions.whole_status(node.engine, closed)
+    assert [one["severity"] for one in told["problems"] if "bindaddr" in one["what"]] == ["warning"]
 
 
 # -- the token's file -------------------------------------------------------------------------------------------------
@@ -251,7 +257,7 @@ def test_a_planted_token_is_replaced_and_not_followed(bench: Bench, tmp_path: Pa
 def test_a_directory_in_the_tokens_place_closes_the_port_alone(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
     (bench.run / tcp.TOKEN).mkdir()
     (bench.run / tcp.TOKEN / "full").touch()
-    assert tcp.doors(Settings(bindaddr="127.0.0.1:0", rundir=str(bench.run)), {}) == []
+    assert tcp.doors(Settings(bindaddr="127.0.0.1:0", rundir=str(bench.run)), {}, print) == []
     assert f"cannot write {bench.run / tcp.TOKEN}" in caplog.text
     assert [path.name for path in bench.run.iterdir()] == [tcp.TOKEN]
 

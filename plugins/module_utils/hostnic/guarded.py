@@ -51,14 +51,15 @@ def owned(path: AnyPath, status: os.stat_result) -> None:
     """Raises `InvalidConfig` where others own it or may write to it; what `status` is of, they may not be."""
     if status.st_uid not in _trusted():
         raise InvalidConfig(
-            f"{path} belongs to uid {status.st_uid}, who may have written anything there: look at it, then run "
-            f"chown root: {path}",
+            f"{path} belongs to uid {status.st_uid}, who may have written anything there",
+            remedy=f"look at it, then run chown root: {path}",
             path=str(path),
         )
     if status.st_mode & (stat.S_IWOTH | (stat.S_IWGRP if status.st_gid else 0)):
         mode = stat.S_IMODE(status.st_mode)
         raise InvalidConfig(
-            f"{path} may be written by others (mode {mode:04o}): look at it, then run chmod go-rwx {path}",
+            f"{path} may be written by others (mode {mode:04o})",
+            remedy=f"look at it, then run chmod go-rwx {path}",
             path=str(path),
         )
 
@@ -92,17 +93,18 @@ def directory(path: AnyPath, setting: str = "") -> t.Iterator[int]:
 def _directory(path: AnyPath, setting: str, status: os.stat_result) -> None:
     if stat.S_ISLNK(status.st_mode):
         remedy = f"set {setting} to where it leads" if setting else "move it away"
-        raise InvalidConfig(f"{path} is a symbolic link, which is not followed: {remedy}", path=str(path))
+        raise InvalidConfig(f"{path} is a symbolic link, which is not followed", remedy=remedy, path=str(path))
     if not stat.S_ISDIR(status.st_mode):
-        raise InvalidConfig(f"{path} is no directory: move it away", path=str(path))
+        raise InvalidConfig(f"{path} is no directory", remedy="move it away", path=str(path))
     owned(path, status)
 
 
 def _regular(path: AnyPath, status: os.stat_result) -> None:
     if stat.S_ISLNK(status.st_mode):
-        raise InvalidConfig(f"{path} is a symbolic link, which is not followed: move it away", path=str(path))
+        remedy = "move it away"
+        raise InvalidConfig(f"{path} is a symbolic link, which is not followed", remedy=remedy, path=str(path))
     if not stat.S_ISREG(status.st_mode):
-        raise InvalidConfig(f"{path} is no regular file: move it away", path=str(path))
+        raise InvalidConfig(f"{path} is no regular file", remedy="move it away", path=str(path))
     owned(path, status)
 
 

@@ -112,17 +112,18 @@ def run(
         with systemd.reloading(told):
             return reloader.reload()
 
+    closed: list[HostnicError] = []
     answers: questions.More = {
         "reload": lambda __: reload(),
         "settings": lambda __: reloader.shown(),
-        "status": lambda __: questions.whole_status(engine, management.problems()),
+        "status": lambda __: questions.whole_status(engine, [*closed, *management.problems()]),
     }
     inherited = systemd.listen_fds(told, os.getpid())
     if not inherited:
         guarded.place(settings.rundir, "rundir")
     listener = inherited[0] if inherited else listen_at(str(Path(settings.rundir) / "qingagent.sock"))
     handlers = {wire.CNI: plugin.handle, **questions.handlers(engine, answers)}
-    server = Server([UnixDoor(listener, handlers), *tcp.doors(settings, handlers)], verbs.poke)
+    server = Server([UnixDoor(listener, handlers), *tcp.doors(settings, handlers, closed.append)], verbs.poke)
     monitor = LinkMonitor(loops.follow_links(engine))
     threads = [
         threading.Thread(target=loops.reconcile, args=(engine, network.apply, stop), name="reconciler", daemon=True),

@@ -45,8 +45,10 @@ _PATHS: t.Final = (
 )
 
 
-def doors(settings: Settings, handlers: t.Mapping[str, Handler]) -> list[Door]:
-    """The door at `bindaddr`; none where that cannot be, which the log tells: pods start all the same."""
+def doors(
+    settings: Settings, handlers: t.Mapping[str, Handler], closed: t.Callable[[HostnicError], object]
+) -> list[Door]:
+    """The door at `bindaddr`; none where that cannot be, which `closed` is told: pods start all the same."""
     try:
         listener = listen(settings.bindaddr)
         try:
@@ -56,6 +58,7 @@ def doors(settings: Settings, handlers: t.Mapping[str, Handler]) -> list[Door]:
             raise
     except HostnicError as error:
         log.error("%s", error.message)
+        closed(error)
         return []
 
 
@@ -72,8 +75,8 @@ def listen(bindaddr: str) -> socket.socket:
     except OSError as error:
         sock.close()
         raise InvalidConfig(
-            f"cannot listen on bindaddr {bindaddr} ({error.strerror}), so nobody can ask the agent by TCP: free the "
-            "port, or set another one, and restart qingagent",
+            f"cannot listen on bindaddr {bindaddr} ({error.strerror}), so nobody can ask the agent by TCP",
+            remedy="free the port, or set another one, and restart qingagent",
             setting="bindaddr",
         ) from error
     return sock
@@ -98,8 +101,8 @@ def new_token(rundir: str) -> str:
             with contextlib.suppress(OSError):
                 os.unlink(_NEW, dir_fd=descriptor)
             raise HostnicError(
-                f"cannot write {Path(rundir) / TOKEN} ({error.strerror}), so nobody can ask the agent by TCP: look at "
-                "what is in its place, and restart qingagent"
+                f"cannot write {Path(rundir) / TOKEN} ({error.strerror}), so nobody can ask the agent by TCP",
+                remedy="look at what is in its place, and restart qingagent",
             ) from error
     return token
 
