@@ -8,6 +8,7 @@ pod or a caller can choose.
 from __future__ import annotations
 
 import typing as t
+from functools import lru_cache
 
 from ..config import Settings
 from ..engine import Engine
@@ -21,6 +22,7 @@ from . import about
 _CALL_BUCKETS: t.Final = (0.01, 0.02, 0.03, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 90.0)
 _PHASE_BUCKETS: t.Final = (0.001, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 1.0, 5.0, 30.0, 90.0)
 _CLOUD_BUCKETS: t.Final = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+_SERIES: t.Final = 512
 _VERBS: t.Final = ("ADD", "DEL", "CHECK", "GC", "STATUS", "VERSION")
 _SHOWN: t.Final = tuple(state for state in State if state is not State.GONE)
 
@@ -91,6 +93,10 @@ class Metrics:
             buckets=_CLOUD_BUCKETS,
             registry=self._registry,
         )
+        # looking a label up takes longer than counting
+        self._call_of = lru_cache(_SERIES)(self._calls.labels)
+        self._phase_of = lru_cache(_SERIES)(self._phases.labels)
+        self._cloud_of = lru_cache(_SERIES)(self._cloud.labels)
         for kind in LEAKS:
             self._leaks.labels(kind)
         for verb in ("ADD", "DEL"):
@@ -99,19 +105,19 @@ class Metrics:
     # -- told by the core ----------------------------------------------------------------------------------------------
 
     def called(self, verb: str, outcome: str, seconds: float, phases: t.Mapping[str, float]) -> None:
-        self._calls.labels(verb if verb in _VERBS else "other", outcome).observe(seconds)
+        self._call_of(verb if verb in _VERBS else "other", outcome).observe(seconds)
         known = PHASES.get(verb, ())
         result = "ok" if outcome == "ok" else "failed"
         for phase, spent in phases.items():
             if phase in known:
-                self._phases.labels(verb, phase, result).observe(spent)
+                self._phase_of(verb, phase, result).observe(spent)
 
     def leaked(self, kind: str) -> None:
         self._leaks.labels(kind).inc()
 
     def requested(self, action: str, seconds: float, outcome: str) -> None:
         """For `cloud.build.connect`: one request was sent and is over."""
-        self._cloud.labels(action, outcome).observe(seconds)
+        self._cloud_of(action, outcome).observe(seconds)
 
     # -- told to Prometheus --------------------------------------------------------------------------------------------
 
