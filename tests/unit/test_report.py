@@ -123,7 +123,7 @@ WRONG: t.Final[t.Mapping[str, tuple[Raw, str, str]]] = {
         "error",
     ),
     "broken": (told(fleets.node(1, **broken())), "NICs are broken", "warning"),
-    "drained": (told(fleets.node(1, plan={"cap": 9, "draining": True})), "Drained", "warning"),
+    "drained": (told(fleets.node(1, plan={"cap": 9, "draining": True}, status=None)), "Drained", "warning"),
     "another package runs": (
         told(fleets.node(1, version={"digest": "bbbb"})),
         "The agent runs another package than the one that is installed",
@@ -164,6 +164,18 @@ def test_errors_come_before_warnings_and_the_most_nodes_first() -> None:
     nodes["node6"] = UNREACHABLE
     found = problems.find(read(nodes))
     assert [(one.severity, len(one.nodes)) for one in found] == [("error", 1), ("warning", 4), ("warning", 1)]
+
+
+def test_what_the_agent_says_of_each_broken_nic_is_told_at_the_node_and_counted_above() -> None:
+    raw = fleets.node(1, **broken(), plan={"cap": 9, "draining": True})
+    rows = [f"NIC {nic['nic_id']} is broken: no link" for nic in raw["nics"] if nic["state"] == "BROKEN"]
+    rows.append("this node is drained")
+    raw["status"] = {"problems": [{"severity": "warning", "what": row, "remedy": "wait"} for row in rows]}
+    fleet = read({"node1": told(raw), "node2": told(fleets.node(2))})
+    assert [one.what for one in problems.find(fleet)] == [
+        "NICs are broken: their links are nowhere", "this node is drained",
+    ]  # fmt: skip
+    assert {one.what for one in page.page(fleet, AT).nodes[0].findings} > set(rows)
 
 
 def test_what_is_said_of_all_alike_is_said_once() -> None:

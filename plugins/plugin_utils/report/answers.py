@@ -58,6 +58,7 @@ class Node:
     """`fault`: UNREACHABLE, FAILED or SILENT, and `why`; both "" where the agent answers.
 
     `via`: "agent", "journal" or "" for nobody. `cap`: NICs that its pool may have, None where nobody says.
+    `draining`: so it is, and the agent's status is not there to say it.
 
     `running` and `installed`: digests, "" for unknown.
     """
@@ -151,7 +152,7 @@ def node(name: str, raw: t.Any) -> Node:
         nics=_nics(_rows(raw.get("nics")), leases, now),
         pods=len(leases),
         cap=None if cap is None else int(cap),
-        draining=plan.get("draining") is True,
+        draining=plan.get("draining") is True and "problems" not in _mapping(raw.get("status")),
         running=text(version.get("digest"), 64),
         installed=text(_mapping(raw.get("installed")).get("digest"), 64),
         version=text(version.get("version") or _mapping(raw.get("installed")).get("version"), 40),

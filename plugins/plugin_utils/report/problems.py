@@ -28,7 +28,8 @@ def find(fleet: Fleet) -> tuple[Problem, ...]:
     told: dict[tuple[str, str, str], list[tuple[str, str]]] = {}
     usual = usual_digest(fleet.nodes)
     for node in fleet.nodes:
-        for finding, more in (*_of_the_node(node, usual), *((one, "") for one in node.findings)):
+        theirs = ((one, "") for one in node.findings if not _about_a_broken_nic(node, one))
+        for finding, more in (*_of_the_node(node, usual), *theirs):
             told.setdefault((finding.severity, finding.what, finding.remedy), []).append((node.name, more))
     found = [Problem(*key, tuple(dict.fromkeys(nodes))) for key, nodes in told.items()]
     found += _of_the_cloud(fleet)
@@ -122,6 +123,11 @@ def _of_the_node(node: Node, usual: str) -> t.Iterator[tuple[Finding, str]]:
             Finding(WARNING, "Drained: no pod starts here", "`qingagent resume`, once it has been serviced"),
             "",
         )
+
+
+def _about_a_broken_nic(node: Node, finding: Finding) -> bool:
+    """The agent complains of each; they are counted above, and told at the node."""
+    return any(nic.nic_id in finding.what for nic in node.nics if nic.kind == "b" and nic.nic_id)
 
 
 def _of_the_cloud(fleet: Fleet) -> t.Iterator[Problem]:
