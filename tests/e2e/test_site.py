@@ -3,12 +3,16 @@
 
 from __future__ import annotations
 
+import json
 import re
 import typing as t
+from pathlib import Path
 
 import pytest
 
+from tests.e2e.attachment import NETWORK, PLUGIN, Sandbox
 from tests.e2e.cluster import Cluster, changed, fresh_node
+from tests.lab.lab import Node
 
 # What a roll-out lays down; none of it may be there after a preflight that failed.
 LAID_DOWN = (
@@ -123,3 +127,29 @@ def test_the_first_command_ever_may_be_the_module_alone(untouched: Cluster) -> N
 def test_afterwards_the_node_is_rolled_out_like_any_other(untouched: Cluster) -> None:
     untouched.play("site")
     untouched.wait_ready(untouched.nodes[0])
+
+
+def test_the_report_shows_nodes_as_they_are(
+    cluster: Cluster, sandbox: t.Callable[[Node, str], Sandbox], tmp_path: Path
+) -> None:
+    """A pod whose name is no name, and an agent that is stopped: its NICs are the journal's, and it stays stopped."""
+    (first, second), page = cluster.nodes[:2], tmp_path / "page.html"
+    container = sandbox(first, "report")
+    named = "CNI_ARGS=K8S_POD_NAMESPACE=shop;K8S_POD_NAME=<script>alert(1)</script>"
+    second.run(["systemctl", "stop", "qingagent.service"])
+    try:
+        asked = [named, f"CNI_CONTAINERID={container.name}", f"CNI_NETNS={container.netns}", "CNI_PATH=/opt/cni/bin"]
+        conf = json.dumps({"cniVersion": "1.0.0", "name": NETWORK, "type": "qingcni"})
+        first.run(["env", *asked, "CNI_COMMAND=ADD", "CNI_IFNAME=eth0", PLUGIN], stdin=conf)
+        output = cluster.play("report", "-e", f"report_path={page}")
+        active = second.run(["systemctl", "is-active", "qingagent.service"], check=False).stdout.strip()
+        container.call_del()
+    finally:
+        second.run(["systemctl", "start", "qingagent.service"])
+    text = page.read_text(encoding="utf-8")
+    assert active == "inactive" and changed(output)[first.name] == 1
+    assert "<script" not in text and "shop/&lt;script&gt;alert(1)&lt;/script&gt;" in text
+    assert "the journal, since no agent answers" in text and "qingagent.service is inactive" in text
+    assert "The account has no NIC of an instance that is gone." in text and "free ones unknown" not in text
+    assert all(f"<h3>{node.name}</h3>" in text for node in cluster.nodes)
+    assert cluster.lab.api.secret_access_key not in text + output

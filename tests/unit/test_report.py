@@ -208,7 +208,7 @@ def test_the_clouds_own_problems() -> None:
 
 def test_what_nobody_has_answered_is_said_to_be_unknown() -> None:
     silent = told(fleets.node(1, doctor=None, unasked={"doctor": "the package there has none yet: run upgrade.yml"}))
-    checks = {"findings": [], "unchecked": [{"check": "api", "why": "no key"}]}
+    checks = {"findings": [], "unchecked": [{"check": check, "why": "no key"} for check in ("clock", "api")]}
     fleet = answers.fleet(
         {"node1": silent, "node2": told(fleets.node(2, doctor=checks))},
         {"failed": True, "msg": "zone is not set"},
@@ -216,7 +216,7 @@ def test_what_nobody_has_answered_is_said_to_be_unknown() -> None:
     )
     text = words(shown(fleet))
     assert "Not asked: doctor on 1 node the package there has none yet: run upgrade.yml node1" in text
-    assert "Not checked by the doctor: api on 1 node no key node2" in text
+    assert "Not checked by the doctor: api, clock on 1 node no key node2" in text
     assert "How many addresses are free in vxnets zone is not set" in text
     assert "Whether NICs of dead instances are left is unknown: it was not asked" in text
     assert "free ones unknown" in text and "? free addresses the cloud was not asked" in text.replace(

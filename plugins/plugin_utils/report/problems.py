@@ -42,7 +42,10 @@ def unknown(fleet: Fleet) -> tuple[Problem, ...]:
     for node in fleet.nodes:
         for what, why in node.unasked:
             told.setdefault((what, why), []).append((node.name, ""))
-    found = [Problem("", what, why, tuple(nodes)) for (what, why), nodes in told.items()]
+    alike: dict[tuple[str, tuple[tuple[str, str], ...]], list[str]] = {}
+    for (what, why), nodes in told.items():
+        alike.setdefault((why, tuple(nodes)), []).append(what)
+    found = [Problem("", _together(whats), why, nodes) for (why, nodes), whats in alike.items()]
     if isinstance(fleet.vxnets, str):
         found.append(Problem("", "How many addresses are free in vxnets", fleet.vxnets))
     if isinstance(fleet.strays, str):
@@ -83,7 +86,7 @@ _FAULTS: t.Final[t.Mapping[str, Finding]] = {
     ),
     SILENT: Finding(
         ERROR,
-        "The agent does not answer: no pod can start or end",
+        "The agent does not answer",
         "`journalctl -u qingagent` on the node says why; `systemctl start qingagent`",
     ),
 }
@@ -128,6 +131,15 @@ def _of_the_node(node: Node, usual: str) -> t.Iterator[tuple[Finding, str]]:
 def _about_a_broken_nic(node: Node, finding: Finding) -> bool:
     """The agent complains of each; they are counted above, and told at the node."""
     return any(nic.nic_id in finding.what for nic in node.nics if nic.kind == "b" and nic.nic_id)
+
+
+def _together(whats: t.Sequence[str]) -> str:
+    """One sentence: "Not asked: a" and "Not asked: b" are "Not asked: a, b"."""
+    kinds: dict[str, list[str]] = {}
+    for what in sorted(whats):
+        kind, __, rest = what.partition(": ")
+        kinds.setdefault(kind, []).append(rest)
+    return "; ".join(f"{kind}: {', '.join(rests)}" for kind, rests in kinds.items())
 
 
 def _of_the_cloud(fleet: Fleet) -> t.Iterator[Problem]:
