@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 import hostnic
+from hostnic import context
 from hostnic.errors import LinkFailed
 from hostnic.net import netns, requests
 from hostnic.net.devices import everything, named
@@ -94,6 +95,15 @@ def test_sockets_are_used_again_but_not_by_two_at_once(world: World) -> None:
     envoy.close()
     with pytest.raises(LinkFailed, match="closed"), sockets.lend():
         pass
+
+
+def test_what_an_errand_says_is_said_of_the_work_that_sent_it(world: World) -> None:
+    envoy = netns.Envoy()
+    descriptor = world.descriptor(world.host)
+    with context.about(request="r1"):
+        assert envoy.visit(descriptor, context.current) == {"request": "r1"}
+    assert envoy.visit(descriptor, context.current) == {}
+    envoy.close()
 
 
 def test_errands_fail_alone(world: World) -> None:

@@ -30,7 +30,10 @@ def test_a_planted_secret_is_not_said(planted: Planted, secret: str, channel: st
 def test_no_signature_is_said(planted: Planted, channel: str) -> None:
     sent = {query["signature"] for __, __, query in planted.api.asked if "signature" in query}
     assert len(sent) > 30
-    forms = {form for one in sent for form in (one, quote(one, safe=""), quote_plus(one))} | {"FormerSignature"}
+    forms = {form for one in sent for form in (one, quote(one, safe=""), quote_plus(one))} | {
+        "FormerSignature",
+        "FormerToken",
+    }
     leaks = [_around(said, form) for said in planted.said[channel] for form in forms if form in said]
     assert leaks == []
 

@@ -14,9 +14,9 @@ _about: contextvars.ContextVar[Fields] = contextvars.ContextVar("fields of this 
 
 
 @contextlib.contextmanager
-def about(**fields: t.Any) -> t.Iterator[None]:
+def about(**named: t.Any) -> t.Iterator[None]:
     """These beside those of the work around it; what is empty is left out."""
-    token = _about.set({**_about.get(), **{name: value for name, value in fields.items() if value}})
+    token = _about.set({**_about.get(), **{name: value for name, value in named.items() if value}})
     try:
         yield
     finally:
@@ -27,6 +27,6 @@ def current() -> Fields:
     return _about.get()
 
 
-def fields(**fields: t.Any) -> dict[str, Fields]:
+def fields(**named: t.Any) -> dict[str, Fields]:
     """For one line: `log.info("…", extra=fields(nic=…))`."""
-    return {"fields": fields}
+    return {"fields": named}

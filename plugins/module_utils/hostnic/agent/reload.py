@@ -8,7 +8,6 @@ import threading
 import typing as t
 from dataclasses import Field, fields, replace
 
-from .. import config
 from ..config import Settings
 from ..context import fields as with_fields
 
@@ -65,7 +64,6 @@ class Reloader:
             taken = [one for one in differing if one.metadata["key"] not in NEEDS_RESTART]
             left = [one for one in differing if one.metadata["key"] in NEEDS_RESTART]
             settings = replace(self.settings, **{one.name: getattr(wanted, one.name) for one in taken})
-            config.check(settings)
             access = self._reread_access()
             answer: Answer = {
                 "reloaded": [self._pair(one, "was", "now", wanted) for one in taken],
