@@ -101,6 +101,13 @@ def test_stdin_that_is_no_json_object_is_code_6(config: str) -> None:
     assert refused(ENV, config).code == 6
 
 
+def test_how_deep_it_may_be_nested_does_not_depend_on_python() -> None:
+    for opening, closing in ("[]", ('{"x":', "}")):
+        deep, deepest = (opening * levels + "1" + closing * levels for levels in (500, 499))
+        assert skel.validate(ENV, f'{CONFIG_TEXT[:-1]}, "x": {deepest}}}').verb == "ADD"
+        assert (refused(ENV, f'{CONFIG_TEXT[:-1]}, "x": {deep}}}').code) == 6
+
+
 @pytest.mark.parametrize("name", [None, "", "-x", "a/b", "a\n", 7, ["x"], {}])
 def test_a_missing_or_wrong_network_name_is_code_7(name: t.Any) -> None:
     config = {key: value for key, value in {**CONFIG, "name": name}.items() if value is not None}

@@ -20,6 +20,8 @@ VERSION: t.Final = "VERSION"
 # Verbs, beside VERSION, with the first configuration version that allows them.
 ALLOWED_FROM: t.Final = {"ADD": (), "DEL": (), "CHECK": (0, 4, 0), "GC": (1, 1, 0), "STATUS": (1, 1, 0)}
 
+# How deep Python reads JSON differs from release to release; what is written from it has to be told of again.
+_DEEPEST: t.Final = 500
 _ID: t.Final = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.\-]*")
 _KNOWN_ARGS: t.Final = frozenset(
     ("IgnoreUnknown", "IP", "MAC", "K8S_POD_NAMESPACE", "K8S_POD_NAME", "K8S_POD_INFRA_CONTAINER_ID", "K8S_POD_UID")
@@ -154,7 +156,22 @@ def _config(stdin: str) -> dict[str, t.Any]:
         raise CniError(spec.NOT_JSON, f"error unmarshall network config: {error}") from error
     if not isinstance(config, dict):
         raise CniError(spec.NOT_JSON, "error unmarshall network config: not a JSON object")
+    if _deeper_than(_DEEPEST, config):
+        raise CniError(spec.NOT_JSON, f"error unmarshall network config: nested in more than {_DEEPEST} levels")
     return config
+
+
+def _deeper_than(levels: int, value: t.Any) -> bool:
+    """Without recursion, which is what it protects from."""
+    layer = [value]
+    while levels and layer:
+        levels -= 1
+        layer = [inner for outer in layer for inner in _inside(outer) if isinstance(inner, (dict, list))]
+    return bool(layer)
+
+
+def _inside(value: t.Any) -> t.Iterable[t.Any]:
+    return value.values() if isinstance(value, dict) else value
 
 
 def _network(config: t.Mapping[str, t.Any]) -> str:
