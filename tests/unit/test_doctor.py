@@ -481,6 +481,20 @@ def test_an_agent_of_nobodys_units_is_asked(node: Node) -> None:
     }
 
 
+def test_an_agent_without_systemd_is_asked(node: Node) -> None:
+    known = node._run
+
+    def run(command: t.Sequence[str]) -> str:
+        if command[0] == "systemctl":
+            raise LinkFailed("systemctl show: System has not been booted with systemd as init system")
+        return known(command)
+
+    node._run = run  # type: ignore[method-assign]
+    assert node.look("agent", "last-look") == Report(checks=["agent", "last-look"])
+    node.silent = True
+    assert [finding.check for finding in node.look("agent").findings] == ["agent"]
+
+
 def test_without_an_agent_the_journal_tells_what_is_known(node: Node) -> None:
     stop(node)
     unknown(WAITING, instance_id="")(node)
@@ -526,9 +540,11 @@ def test_a_gateway_nics_port_security_is_said_to_be_unknown(node: Node) -> None:
 
 def test_the_hosts_own_nic_among_pods_is_their_gateway(node: Node) -> None:
     node.known = [KnownVxnet("vxnet-pods", "172.16.1.0/24", "172.16.1.1", "rtr-1", "172.16.1.2")]
-    report = node.look("forwarding", "port-security")
-    assert ["though eth0 is pods' way" in finding.what for finding in report.findings] == [True]
-    assert ["eth0 is pods' gateway" in one.why for one in report.unchecked] == [True]
+    node.link("eth1", "52:54:00:00:00:33")
+    node.route("eth1", "172.16.1.0", "255.255.255.0")
+    report = node.look("forwarding", "port-security", "routes")
+    assert ["though eth1 is pods' way" in finding.what for finding in report.findings] == [True]
+    assert ["eth1 is pods' gateway" in one.why for one in report.unchecked] == [True]
 
 
 def test_a_nic_that_is_just_on_its_way_is_not_missed(node: Node) -> None:

@@ -60,29 +60,36 @@ def installed(patient: Patient) -> t.Iterator[Seen]:
 
 
 def runs(patient: Patient) -> t.Iterator[Seen]:
-    found = patient.units()
-    agent, socket = found[units.AGENT], found[units.SOCKET]
-    if units.installed(found):
-        if agent.sub == "auto-restart":
-            yield error("the agent ends again and again, and systemd starts it anew", LOG)
-            return
-        if agent.state in ("activating", "deactivating", "reloading"):
-            yield warning(f"the agent is {agent.state} just now", LOG)
-            return
-        if not agent.active:
-            said = (
-                f"the agent does not run ({units.AGENT} is {agent.state}): pods start only once a call has started it"
-            )
-            yield error(said if socket.active else said.partition(":")[0], f"systemctl start {units.AGENT}")
-        if not socket.active:
-            yield error(f"{units.SOCKET} is {socket.state}: no pod starts", f"systemctl start {units.SOCKET}")
-        if not agent.active or not socket.active:
-            return
+    try:
+        troubles = list(_idle(patient.units()))
+    except CannotTell:  # without systemd; an agent may have been started by hand
+        troubles = []
+    yield from troubles
+    if troubles:
+        return
     patient.told()  # what cannot be read is told by another check
     try:
         patient.answer("ping")
     except HostnicError as silent:
         yield error(silent.message, f"systemctl restart {units.AGENT}")
+
+
+def _idle(found: t.Mapping[str, units.Unit]) -> t.Iterator[Seen]:
+    """What systemd says of an agent that does not run."""
+    agent, socket = found[units.AGENT], found[units.SOCKET]
+    if not units.installed(found):
+        return
+    if agent.sub == "auto-restart":
+        yield error("the agent ends again and again, and systemd starts it anew", LOG)
+    elif agent.state in ("activating", "deactivating", "reloading"):
+        yield warning(f"the agent is {agent.state} just now", LOG)
+    else:
+        if not agent.active:
+            said = f"the agent does not run ({units.AGENT} is {agent.state})"
+            waits = ": pods start only once a call has started it" if socket.active else ""
+            yield error(f"{said}{waits}", f"systemctl start {units.AGENT}")
+        if not socket.active:
+            yield error(f"{units.SOCKET} is {socket.state}: no pod starts", f"systemctl start {units.SOCKET}")
 
 
 def restarts(patient: Patient) -> t.Iterator[Seen]:

@@ -12,6 +12,7 @@ from ..cloud.connection import CLOCK_TOLERANCE
 from ..cloud.credentials import read_access
 from ..configuration.load import INSTANCE_ID_PATH
 from ..errors import AuthFailed, Busy, Denied, HostnicError, InvalidConfig, RateLimited, Timeout, Unreachable
+from ..model import GATEWAY_LINKS
 from . import units
 from .finding import CannotTell, Seen, error, unchecked, warning, with_command
 from .patient import CONFIGURATION, Patient
@@ -165,11 +166,9 @@ def nic_limit(patient: Patient) -> t.Iterator[Seen]:
 def port_security(patient: Patient) -> t.Iterator[Seen]:
     """What the source check of NICs is cannot be read from the API."""
     gateways = patient.gateways()
-    if patient.settings.iface in gateways:
-        yield unchecked(
-            f"{patient.settings.iface} is pods' gateway: whether its source check is off is not shown by the API"
-        )
-    if any(link != patient.settings.iface for link in gateways):
+    for link in [link for link in gateways if not link.startswith(GATEWAY_LINKS)]:
+        yield unchecked(f"{link} is pods' gateway: whether its source check is off is not shown by the API")
+    if any(link.startswith(GATEWAY_LINKS) for link in gateways):
         yield unchecked("the API does not show the source check of gateway NICs; the agent switches it off for its own")
 
 

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import ipaddress
-import struct
 import typing as t
 
 from ..model import GATEWAY_LINKS
@@ -138,21 +137,9 @@ def routes(patient: Patient) -> t.Iterator[Seen]:
     if not pods:
         yield unchecked("the agent has not read its vxnets yet")
     links = [patient.settings.iface, *patient.gateways()]
-    for link, network, gateway in _routes(patient):
+    for link, network, by_router in patient.reader.routes():
         for vxnet_id, pod in pods.items():
-            if gateway or link in links or not network.prefixlen or not network.overlaps(pod):
+            if by_router or link in links or not network.prefixlen or not network.overlaps(pod):
                 continue
             what = f"the route {network} dev {link} takes what this host sends to pods of {vxnet_id} ({pod})"
             yield error(what, f"ip route del {network} dev {link}")
-
-
-def _routes(patient: Patient) -> t.Iterator[tuple[str, ipaddress.IPv4Network, bool]]:
-    """Link, destination, whether by a router."""
-    for words in patient.reader.host.route_rows():
-        address, mask = (_address(words[column]) for column in (1, 7))
-        yield words[0], ipaddress.IPv4Network(f"{address}/{mask}"), bool(int(words[2], 16))
-
-
-def _address(word: str) -> ipaddress.IPv4Address:
-    """The kernel prints the four bytes as one number of this machine's order."""
-    return ipaddress.IPv4Address(struct.pack("=I", int(word, 16)))

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import threading
 import time
 import typing as t
@@ -118,8 +119,11 @@ class Patient:
         return self._answer(op)
 
     def _answer(self, op: str) -> t.Any:
-        """An agent that is not there is not asked: its socket would start it."""
-        found = self.units()
+        """An agent that is not there is not asked: its socket would start it. Without systemd none is held for it."""
+        try:
+            found = self.units()
+        except CannotTell:
+            found = {}
         if units.installed(found) and not found[units.AGENT].active:
             raise CannotTell("the agent does not run")
         return self._ask(self.socket, op)
@@ -144,11 +148,13 @@ class Patient:
         return {nic_id for nic_id, state in self.nics().items() if state in SETTLED}
 
     def gateways(self) -> list[str]:
-        """The host's links that are pods' gateway: NICs of ours, and its own one where that lies among pods."""
+        """The host's links that are pods' gateway: NICs of ours, and its own ones that lie among pods."""
         ours = sorted(name for name in self.reader.host.macs() if name.startswith(GATEWAY_LINKS))
-        known = self.journal().vxnets
-        own = any(vxnet.host_address for vxnet in known if vxnet.vxnet_id in self.settings.vxnet)
-        return [*ours, self.settings.iface] if own else ours
+        known = [vxnet for vxnet in self.journal().vxnets if vxnet.vxnet_id in self.settings.vxnet]
+        addresses = [ipaddress.IPv4Address(vxnet.host_address) for vxnet in known if vxnet.host_address]
+        near = [route for route in self.reader.routes() if not route.by_router and route.network.prefixlen]
+        own = {route.link for route in near if any(address in route.network for address in addresses)}
+        return [*ours, *sorted(own - set(ours))]
 
     # -- the cloud ---------------------------------------------------------------------------------------------------
 

@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import stat
+import struct
 import typing as t
 from contextlib import closing
 from dataclasses import dataclass
@@ -34,6 +36,12 @@ class Space:
 
     bytes: int
     files: t.Optional[int]
+
+
+class Route(t.NamedTuple):
+    link: str
+    network: ipaddress.IPv4Network
+    by_router: bool
 
 
 def space(path: Path) -> Space:
@@ -95,6 +103,15 @@ class Reader:
         except ValueError:
             raise CannotTell(f"net/{key} is no number") from None
 
+    def routes(self) -> list[Route]:
+        """The IPv4 ones of the main table."""
+        return [
+            Route(
+                words[0], ipaddress.IPv4Network(f"{_address(words[1])}/{_address(words[7])}"), bool(int(words[2], 16))
+            )
+            for words in self.host.route_rows()
+        ]
+
     def mtu(self, link: str) -> int:
         """Raises `CannotTell`."""
         return int(self.text(f"/sys/class/net/{link}/mtu"))
@@ -114,3 +131,8 @@ class Reader:
             return None
         except OSError as error:
             raise CannotTell(f"{path} cannot be looked at: {error.strerror}") from error
+
+
+def _address(word: str) -> ipaddress.IPv4Address:
+    """The kernel prints the four bytes as one number of this machine's order."""
+    return ipaddress.IPv4Address(struct.pack("=I", int(word, 16)))

@@ -33,7 +33,7 @@ def private(patient: Patient) -> t.Iterator[Seen]:
         (where.rundir, 0o700, guarded.place),
         (f"{where.rundir}/qingagent.sock", 0o600, None),
         (f"{where.rundir}/token", 0o600, guarded.regular),
-        (CONFIGURATION, 0o700, guarded.place),
+        (CONFIGURATION, 0o755, guarded.place),
     ):
         try:
             if refuse:

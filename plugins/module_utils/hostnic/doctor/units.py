@@ -62,7 +62,7 @@ def look(run: t.Callable[[t.Sequence[str]], str]) -> dict[str, Unit]:
 
 def installed(found: t.Mapping[str, Unit]) -> bool:
     """Whether there is any of ours: an agent may also have been started by hand."""
-    return any(found[name].load != "not-found" for name in OURS)
+    return any(found[name].load != "not-found" for name in OURS if name in found)
 
 
 def _unit(words: t.Mapping[str, str]) -> Unit:
