@@ -222,10 +222,7 @@ def test_explain_speaks_in_numbers(asked: Asked) -> None:
         r"Warm: pods come at 0 a second at most times, and a new NIC takes \S+ s; so 0 would be ahead of them, and "
         r"pool-low raises that to 3\.", lines[1],
     )  # fmt: skip
-    assert (
-        "At most 20: that is max-nics; the instance takes 64, 1 not ours and 0 for gateways among them."
-        in lines
-    )
+    assert "At most 20: that is max-nics; the instance takes 64, 1 not ours and 0 for gateways among them." in lines
     assert "Bounded by: pool-low 3." in lines
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
 import time
 import typing as t
 from pathlib import Path
@@ -224,6 +226,16 @@ def test_nobody_listens_and_nothing_is_timed() -> None:
     for __ in range(20000):
         telemetry.phase(telemetry.MOVE)
     assert time.perf_counter() - began < 0.2  # 10 us each, where 0.2 are usual
+
+
+def test_a_missing_client_is_named_with_a_remedy() -> None:
+    program = (
+        f"import sys; sys.path.insert(0, {str(CLONE / 'plugins/module_utils')!r})\n"
+        "from hostnic.agent.metrics import Metrics\nfrom hostnic.errors import InvalidConfig\n"
+        "try:\n    Metrics()\nexcept InvalidConfig as error:\n    sys.stdout.write(error.message)"
+    )
+    run = subprocess.run([sys.executable, "-I", "-S", "-c", program], capture_output=True, text=True, check=True)
+    assert run.stdout.startswith("the Python package prometheus-client is missing: install it, on nodes with the role")
 
 
 # -- names -------------------------------------------------------------------------------------------------------------

@@ -57,7 +57,8 @@ class Metrics:
             from prometheus_client import exposition
         except ImportError as error:
             raise InvalidConfig(
-                "the Python package prometheus-client is missing: install it, on nodes with the role qingagent",
+                "the Python package prometheus-client is missing",
+                remedy="install it, on nodes with the role qingagent",
                 library="prometheus-client",
             ) from error
         prometheus.disable_created_metrics()  # type: ignore[no-untyped-call]
