@@ -13,8 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from hostnic import wire
+from hostnic import config, wire
 from hostnic.agent import questions
+from hostnic.agent.reload import Reloader
 from hostnic.agent.server import Server
 from hostnic.agent.unix import UnixDoor, listen_at
 from hostnic.commands import cli, command, explain, output
@@ -333,9 +334,10 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-@pytest.mark.skipif(sys.version_info < (3, 11), reason="TOML takes Python 3.11")
 @pytest.mark.parametrize("ending", FORMATS)
 def test_every_format_is_read_and_said_to_be_where_a_value_is_from(main: Main, here: Path, ending: str) -> None:
+    if ending == "toml" and sys.version_info < (3, 11):
+        pytest.skip("TOML takes Python 3.11")
     file = here / f"QingAgent.{ending}"
     file.write_text(FORMATS[ending])
     status, out, __ = main("config", "--output", "json")
@@ -369,6 +371,24 @@ def test_the_access_file_is_told_without_its_secret(main: Main, here: Path) -> N
         __, out, err = main("config", *more)
         assert "api.lab" in out
         assert "PLANTEDSECRET" not in out + err and "AKIDPLANTED" not in out + err
+
+
+def test_the_agent_that_runs_is_asked_for_what_it_has(main: Main, here: Path) -> None:
+    settings, origins = config.load({"pool-low": "4", "vxnet": "vxnet-a1,vxnet-b2"}, {}, here)
+    reloader = Reloader(settings, origins, lambda: (settings, origins), lambda __: None, lambda: False)
+    path = str(here / "sock")
+
+    def answer(request: wire.Request, *__: t.Any) -> wire.Answer:
+        return wire.Answer(request.request_id, 0, json.dumps(reloader.shown()))
+
+    server = Server([UnixDoor(listen_at(path), {"settings": answer}, os.getuid())], lambda: None)
+    server.start()
+    try:
+        status, out, __ = main("config", "--running", "--socket", path)
+    finally:
+        server.stop(5)
+    rows = {line.split()[0]: line.split()[1:] for line in out.splitlines()}
+    assert (status, rows["pool-low"], rows["vxnet"]) == (0, ["4", "--pool-low"], ["vxnet-a1,vxnet-b2", "--vxnet"])
 
 
 @pytest.mark.parametrize(

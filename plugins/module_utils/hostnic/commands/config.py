@@ -9,11 +9,12 @@ from dataclasses import fields
 from pathlib import Path
 
 from .. import config as agent
+from .. import probed
 from ..cloud import credentials
 from ..errors import HostnicError
 from ..redact import MASK
 from . import spelling
-from .command import OK, Command, Terminal, add_output, show
+from .command import OK, Command, Terminal, add_output, add_socket, ask, show
 from .output import table
 from .start import add_settings, settings_of
 
@@ -22,6 +23,8 @@ Row = tuple[str, t.Any, str, str]  # key, value, where it is from, as it is writ
 
 def _arguments(parser: argparse.ArgumentParser) -> None:
     add_output(parser)
+    add_socket(parser)
+    parser.add_argument("--running", action="store_true", help="what the agent that runs has, as it has been told")
     parser.add_argument("--check", default="", metavar="file", help="only say whether this file can be used")
     add_settings(parser)
 
@@ -31,10 +34,7 @@ def _run(arguments: argparse.Namespace, terminal: Terminal) -> int:
         agent.load({}, {}, terminal.cwd, arguments.check)
         terminal.out.write(f"{arguments.check} can be used\n")
         return OK
-    named = getattr(arguments, "config", None) or terminal.environ.get(f"{agent.ENVIRONMENT}CONFIG")
-    here = named or agent.find(terminal.cwd)
-    settings, origins = settings_of(arguments, terminal.environ, terminal.cwd if here else Path(agent.DIRECTORY))
-    rows = [*_settings(settings, origins), *_access(settings.access_file)]
+    rows = _running(arguments) if arguments.running else _here(arguments, terminal)
     show(
         arguments,
         terminal,
@@ -42,6 +42,23 @@ def _run(arguments: argparse.Namespace, terminal: Terminal) -> int:
         lambda: table(("KEY", "VALUE", "FROM"), [(key, written, origin) for key, __, origin, written in rows]),
     )
     return OK
+
+
+def _running(arguments: argparse.Namespace) -> list[Row]:
+    kinds = {option.metadata["key"]: option.metadata["kind"] for option in fields(agent.Settings)}
+    told = ask(arguments, "settings")
+    return [(key, one["value"], one["origin"], spelling.written(kinds[key], one["value"])) for key, one in told.items()]
+
+
+def _here(arguments: argparse.Namespace, terminal: Terminal) -> list[Row]:
+    named = getattr(arguments, "config", None) or terminal.environ.get(f"{agent.ENVIRONMENT}CONFIG")
+    here = named or agent.find(terminal.cwd)
+    settings, origins = settings_of(arguments, terminal.environ, terminal.cwd if here else Path(agent.DIRECTORY))
+    measured = Path(agent.DIRECTORY, "probe.json")
+    fitted = probed.read(measured).fitted(settings, origins)
+    told = {one.metadata["key"]: str(measured) for one in fields(settings)
+            if getattr(fitted, one.name) != getattr(settings, one.name)}  # fmt: skip
+    return [*_settings(fitted, {**origins, **told}), *_access(settings.access_file)]
 
 
 def _settings(settings: agent.Settings, origins: t.Mapping[str, str]) -> t.Iterator[Row]:
@@ -74,6 +91,7 @@ def _access(path: str) -> t.Iterator[Row]:
 _ABOUT: t.Final = (
     "Prints every setting as `qingagent start` would have it here, and where it is from: a flag, a variable, a file or "
     "the default; then what the access file says, secrets masked. Without a file in the working directory it takes "
-    "that of the service. With --check it only says whether a file can be used."
+    "that of the service. With --running it asks the agent for its own; with --check it only says whether a file can "
+    "be used."
 )
 COMMAND = Command("config", "show the effective settings and where each is from", _run, _arguments, _ABOUT)

@@ -69,8 +69,8 @@ def _listener(path: str) -> t.Optional[int]:
             return None
         except OSError as error:
             raise HostnicError(f"cannot reach {path} ({error.strerror or error})", remedy="run this as root") from error
-        pid, __, ___ = _PEER.unpack(connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER.size))
-        return int(pid)
+        peer = _PEER.unpack(connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER.size))
+        return int(peer[0])
 
 
 def _end(pid: int) -> None:
@@ -82,8 +82,7 @@ def _end(pid: int) -> None:
     try:
         with contextlib.suppress(ProcessLookupError):
             signal.pidfd_send_signal(descriptor, signal.SIGTERM)
-        gone, __, ___ = select.select([descriptor], [], [], PATIENCE)
-        if not gone:
+        if not select.select([descriptor], [], [], PATIENCE)[0]:
             raise Timeout(f"the agent (process {pid}) still runs after {PATIENCE:g} s", remedy="see its log")
     except PermissionError as error:
         raise HostnicError(f"process {pid} is not yours to stop", remedy="run this as root") from error
