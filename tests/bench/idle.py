@@ -61,12 +61,14 @@ sys.exit(cli.main(sys.argv[2:]))
 _IMPORTS: t.Final = """
 import importlib, sys
 from pathlib import Path
-for name in Path(sys.argv[1]).read_text().split():
-    if name != "__main__":
-        try:
-            importlib.import_module(name)
-        except ImportError:
-            pass
+from hostnic.net.lean import modules_of
+with modules_of("pyroute2"):  # as the agent has it: without what it would import besides
+    for name in Path(sys.argv[1]).read_text().split():
+        if name != "__main__":
+            try:
+                importlib.import_module(name)
+            except ImportError:
+                pass
 print("ready", flush=True)
 sys.stdin.read()
 """
