@@ -25,7 +25,9 @@ class Settings:
     # -- the original's --
     access_file: str = _option("/etc/qingcloud/client.yaml", "QYAccessFilePath", "QingCloud access file")
     # the original's 0.0.0.0 gave control over NICs to the network
-    bindaddr: str = _option("127.0.0.1:31080", "bindaddr", "address that CNI configurations name in args.BindAddr")
+    bindaddr: str = _option(
+        "127.0.0.1:31080", "bindaddr", "loopback address for root with the token; args.BindAddr of CNI configurations"
+    )
     gatewayns: str = _option("hostnic", "gatewayns", "name of gateway NICs, before -gw_<instance-id>")
     iface: str = _option("eth0", "iface", "the host's own NIC, never touched")
     policy: str = _option("FailRotate", "policy", "which vxnet new NICs come from: FailRotate, RoundRotate or Random")
