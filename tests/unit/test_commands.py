@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import typing as t
@@ -252,6 +253,21 @@ def test_a_drain_is_waited_for_until_no_nic_is_left(asked: Asked) -> None:
     asked.node.run(30)
     assert asked("drain", "--wait", "--timeout", "1s")[0] == 0
     assert asked("pool")[1] == "the pool has no NIC\n"
+
+
+def test_waiting_may_be_interrupted(asked: Asked) -> None:
+    program = "import sys; from hostnic.commands.cli import main; sys.exit(main(sys.argv[1:]))"
+    waiting = subprocess.Popen(
+        [sys.executable, "-c", program, "drain", "--wait", "--socket", asked.socket],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": PACKAGE},
+    )  # fmt: skip
+    try:
+        assert waiting.stderr and waiting.stderr.readline() == "3 READY left\n"
+        waiting.send_signal(signal.SIGINT)
+        assert (waiting.wait(20), waiting.stderr.read()) == (130, "")
+    finally:
+        waiting.kill()
+        waiting.communicate()
 
 
 def test_a_timeout_that_is_no_duration_changes_nothing(asked: Asked) -> None:
