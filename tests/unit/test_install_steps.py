@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import ast
 import fcntl
 import io
 import os
@@ -270,6 +271,27 @@ def test_a_node_that_is_too_old_is_told_in_a_sentence(
 ) -> None:
     with pytest.raises(HostnicError, match=sentence):
         check_host(lambda *__: (status, output), python)
+
+
+def test_an_old_interpreter_can_read_what_tells_that_it_is_too_old() -> None:
+    """`tuple[int]` is an error to Python 3.8, but in annotations, which nobody evaluates."""
+    utils = Path(__file__).parents[2] / "plugins/module_utils"
+    waiting, read = [utils / "_ansible/host.py"], set()
+    while waiting:
+        path = waiting.pop()
+        if path in read or not path.exists():
+            continue
+        read.add(path)
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.ImportFrom) and node.level:
+                place = path.parents[node.level - 1].joinpath(*(node.module or "").split("."))
+                waiting += [place.with_suffix(".py"), *(place / f"{name.name}.py" for name in node.names)]
+            elif isinstance(node, (ast.Assign, ast.AnnAssign)):
+                values = ast.walk(node.value) if node.value else ()
+                taken = [one.value for one in values if isinstance(one, ast.Subscript)]
+                names = {one.id for one in taken if isinstance(one, ast.Name)}
+                assert not names & {"tuple", "list", "dict", "set", "frozenset", "type"}, f"{path}:{node.lineno}"
+    assert {path.name for path in read} >= {"host.py", "errors.py", "redact.py"}
 
 
 def test_a_node_of_today_passes() -> None:

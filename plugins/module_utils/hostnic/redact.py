@@ -53,7 +53,8 @@ _NAMELESS: t.Final = (
     (re.compile(r"(-----BEGIN [A-Z ]*PRIVATE KEY-----).*?(?=-----END|\Z)", re.S), rf"\1{MASK}"),
 )
 
-_Known = tuple[tuple[str, t.Pattern[str], str], ...]  # what occurs in a text, what is replaced then, by what
+if t.TYPE_CHECKING:  # errors come by here, on Python 3.8 too: to say that it is too old
+    _Known = tuple[tuple[str, t.Pattern[str], str], ...]  # what occurs in a text, what is replaced then, by what
 
 
 class Redactor:
