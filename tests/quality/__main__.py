@@ -30,8 +30,7 @@ CHECKS: dict[str, t.Callable[[artifact.Artifact], None]] = {
     "ansible-lint": static.ansible_lint,
     "units": functools.partial(functional.units, "2.19"),
     **{f"sanity-{core}": functools.partial(static.sanity, core) for core in PIP},
-    # the pytest of `make test` runs them with the newest
-    **{f"integration-{core}": functools.partial(functional.targets, core) for core in list(PIP)[:-1]},
+    **{f"integration-{core}": functools.partial(functional.targets, core) for core in PIP},
 }
 MORE: dict[str, t.Callable[[artifact.Artifact], None]] = {"pythons": pythons.tested}
 

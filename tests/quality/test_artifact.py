@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The artifact in an empty collections path: what is in it, and the integration targets run from there."""
+"""The artifact in an empty collections path: what is in it, and integration targets run from there."""
 
 from __future__ import annotations
 
@@ -22,7 +22,11 @@ from tests.support import integration
 TARGETS = sorted(path.name for path in (CLONE / "tests/integration/targets").iterdir())
 MODULES = {path.stem for path in (CLONE / "plugins/modules").glob("*.py")}
 # Modules that are parts of roles or playbooks, which their tests run on real nodes.
-PARTS = {"hostnic_files", "hostnic_health", "hostnic_remnants", "hostnic_trial_pod"}
+PARTS = {
+    "hostnic_files", "hostnic_health", "hostnic_remnants", "hostnic_report", "hostnic_report_info", "hostnic_trial_pod"
+}  # fmt: skip
+# Left to `make lint`, which runs all with each core: tests of their own, or each roll-out in the lab, do the same here.
+FOR_LINT = {"hostnic_install", "hostnic_preflight", "hostnic_probe", "hostnic_runtime_info", "inventory_qingcloud"}
 PLAYBOOKS = sorted(path.stem for path in (CLONE / "playbooks").glob("*.yml") if "inventory" not in path.stem)
 INVENTORIES = {f"inventory_{path.stem}" for path in (CLONE / "plugins/inventory").glob("*.py")}
 
@@ -57,7 +61,7 @@ def test_every_module_has_a_target() -> None:
     assert set(TARGETS) == (MODULES | INVENTORIES) - PARTS
 
 
-@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("target", sorted(set(TARGETS) - FOR_LINT))
 def test_target(tmp_path: Path, emulator: Emulator, installed: Artifact, target: str) -> None:
     integration.Runner(tmp_path, emulator, installed.path).target(target)
 
