@@ -62,11 +62,11 @@ def _count_quarantine_as_free() -> None:
 
     def make(original: t.Any) -> t.Any:
         def _supply(self: t.Any, place: t.Any) -> t.Any:
-            settings, self._settings = self._settings, replace(self._settings, quarantine_min=0.0)
+            settings, self.settings = self.settings, replace(self.settings, quarantine_min=0.0)
             try:
                 return original(self, place)
             finally:
-                self._settings = settings
+                self.settings = settings
 
         return _supply
 
