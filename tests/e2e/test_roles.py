@@ -103,6 +103,7 @@ def test_an_unchanged_installation_costs_one_round_trip(cluster: Cluster, state:
 
 def test_no_task_of_a_repeated_roll_out_costs_more_than_one_round_trip(cluster: Cluster) -> None:
     said = cluster.play("site", "-vvv", *PYTHON)
+    assert re.findall(r"^TASK .*\n(?:.*\n)*?changed: .*", said, re.MULTILINE) == []
     assert set(re.findall(r"changed=(\d+)", said.rpartition("PLAY RECAP")[2])) == {"0"}
     trips = round_trips(said)
     assert {task: dict(sent) for task, sent in trips.items() if max(sent.values(), default=0) > 1} == {}

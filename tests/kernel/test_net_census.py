@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import shutil
@@ -295,5 +296,6 @@ def test_descriptors_are_given_back(lost: Lost) -> None:
     before = len(list(Path("/proc/self/fd").iterdir()))
     for _ in range(3):
         found(lost)
-        lost.world.links.in_netns(["52:54:9f:00:00:00"])
+        with contextlib.suppress(LinkFailed):  # others on this machine make and end namespaces meanwhile
+            lost.world.links.in_netns(["52:54:9f:00:00:00"])
     assert len(list(Path("/proc/self/fd").iterdir())) == before

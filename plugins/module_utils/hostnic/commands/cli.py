@@ -68,7 +68,9 @@ def main(argv: t.Optional[t.Sequence[str]] = None) -> int:
         terminal.out.flush()
         return status
     except SystemExit as over:  # help was shown, or the command line is wrong
-        return over.code if isinstance(over.code, int) else FAILED
+        if not isinstance(over.code, int):
+            raise
+        return over.code
     except HostnicError as error:
         sys.stderr.write(f"qingagent: {error.message}\n")
         return FAILED
