@@ -260,7 +260,8 @@ def test_waiting_may_be_interrupted(asked: Asked) -> None:
     waiting = subprocess.Popen(
         [sys.executable, "-c", program, "drain", "--wait", "--socket", asked.socket],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": PACKAGE},
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # shells have background jobs ignore it
+        # shells have background jobs ignore it
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
     )  # fmt: skip
     try:
         assert waiting.stderr and waiting.stderr.readline() == "3 READY left\n"
