@@ -215,7 +215,7 @@ FAULTS = (
         None,
     ),
     Fault("cni-configuration", rival, ("00-rival.conflist sorts before", "mv /etc/cni/net.d/00-rival.conflist")),
-    Fault("cni-plugin", commands("rm /usr/lib/cni/qingcni"), ("/usr/lib/cni", "ln -sf")),
+    Fault("cni-plugin", commands("rm /usr/lib/cni/qingcni"), ("/usr/lib/cni", "ln -sf /usr/lib/hostnic/current/")),
     Fault("state-directory", commands(f"chmod 0755 {STATEDIR}"), ("mode 0755", f"chmod 0700 {STATEDIR}")),
     Fault(
         "spool",

@@ -381,7 +381,7 @@ ERROR, WARNING = "error", "warning"
         ("cni-configuration", leave(f"{CONF}/05-qingcloud.conflist"), ERROR, "no CNI configuration", "site"),
         ("cni-plugin", leave("/opt/cni/bin/qingcni"), ERROR, "no qingcni that runs", "qingcloud.cni.site"),
         ("cni-plugin", both(file("/etc/crio/crio.conf", '[crio.network]\nplugin_dirs = ["/b"]\n')), ERROR, "in /b",
-         "ln -sf /opt/cni/bin/qingcni /b/qingcni"),
+         "ln -sf /usr/lib/hostnic/current/bin/qingcni /b/qingcni"),
         ("access-file", lambda n: n.at("/etc/qingcloud/client.yaml").chmod(0o640), ERROR,
          "mode 0640", "chmod 0600 "),
         ("access-file", file("/etc/qingcloud/client.yaml", "port: none\n", 0o600), ERROR, "port 'none'", "put /etc"),

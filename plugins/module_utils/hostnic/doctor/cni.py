@@ -15,6 +15,7 @@ from .patient import Patient
 
 PLUGIN: t.Final = "qingcni"
 OUR_EXECUTABLE: t.Final = f"{runtimes.BIN_DIR}/{PLUGIN}"
+LAUNCHER: t.Final = f"/usr/lib/hostnic/current/bin/{PLUGIN}"  # where all links of the role lead
 
 Plugin = t.Mapping[str, t.Any]
 
@@ -38,7 +39,7 @@ def executable(patient: Patient) -> t.Iterator[Seen]:
         if PLUGIN in runtime.plugins(patient.reader.root):
             continue
         there = patient.reader.at(OUR_EXECUTABLE).exists() and runtime.bin_dirs[0] != runtimes.BIN_DIR
-        link = f"ln -sf {OUR_EXECUTABLE} {runtime.bin_dirs[0]}/{PLUGIN}"
+        link = f"ln -sf {LAUNCHER} {runtime.bin_dirs[0]}/{PLUGIN}"
         what = (
             f"{runtime.name} looks for plugins in {' and '.join(runtime.bin_dirs)}, and there is no {PLUGIN} that runs"
         )
