@@ -25,8 +25,8 @@ MODULES = {path.stem for path in (CLONE / "plugins/modules").glob("*.py")}
 PARTS = {"hostnic_files", "hostnic_health", "hostnic_remnants", "hostnic_report_info", "hostnic_trial_pod"}
 # Left to `make lint`, which runs all with each core: tests of their own, or each roll-out in the lab, do the same here.
 FOR_LINT = {
-    "hostnic_install", "hostnic_pool", "hostnic_pool_info", "hostnic_preflight", "hostnic_probe", "hostnic_report", "hostnic_runtime_info",
-    "inventory_qingcloud",
+    "hostnic_install", "hostnic_pool", "hostnic_pool_info", "hostnic_preflight", "hostnic_probe", "hostnic_report",
+    "hostnic_runtime_info", "inventory_qingcloud",
 }  # fmt: skip
 PLAYBOOKS = sorted(path.stem for path in (CLONE / "playbooks").glob("*.yml") if "inventory" not in path.stem)
 INVENTORIES = {f"inventory_{path.stem}" for path in (CLONE / "plugins/inventory").glob("*.py")}
