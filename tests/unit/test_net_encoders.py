@@ -3,9 +3,11 @@
 
 from __future__ import annotations
 
-from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
-
 from hostnic.net.encoders import encode
+from hostnic.net.lean import modules_of
+
+with modules_of("pyroute2"):  # the package's own __init__ trips over modules that are loaded already
+    from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
 
 CONF = (("arp_notify", 1), ("accept_redirects", 0))
 
