@@ -12,6 +12,7 @@ from pathlib import Path
 import jinja2
 from markupsafe import Markup, escape
 
+from ...module_utils.hostnic.commands.output import span
 from .answers import Fleet
 from .page import Page, page
 from .picture import BY_KEY, KINDS
@@ -67,9 +68,4 @@ def digest(document: str) -> str:
 
 def age(seconds: t.Optional[float]) -> str:
     """As a person would say it: "3 m", "2 h", "5 d"; "" for unknown."""
-    if seconds is None:
-        return ""
-    for unit, size in (("d", 86400), ("h", 3600), ("m", 60)):
-        if seconds >= size:
-            return f"{int(seconds // size)} {unit}"
-    return f"{int(seconds)} s"
+    return "" if seconds is None else span(seconds)

@@ -22,6 +22,7 @@ from urllib.parse import urlsplit
 
 from ..configuration.values import is_loopback
 from ..errors import HostnicError, InvalidConfig
+from . import loopback
 
 log = logging.getLogger("hostnic.manage")
 
@@ -181,16 +182,9 @@ class Manage:
             self._wake_out.close()
 
     def _open(self) -> None:
-        host, __, port = self._address.rpartition(":")
-        host = host.strip("[]")
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
         try:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            sock.bind(("127.0.0.1" if host == "localhost" else host, int(port)))
-            sock.listen(_MOST_CONNECTIONS)
+            sock = loopback.listen(self._address, _MOST_CONNECTIONS)
         except OSError as error:
-            sock.close()
             self._next_try = time.monotonic() + self._again
             taken = error.errno == errno.EADDRINUSE
             why = "is taken by another program" if taken else f"cannot be used ({error.strerror})"
@@ -202,6 +196,7 @@ class Manage:
         if self._problem:
             log.warning("manageaddr %s is free now", self._address)
         self._problem = None
+        sock.setblocking(False)
         self._listener = sock
         self._selector.register(sock, selectors.EVENT_READ, self._accept)
 

@@ -21,7 +21,7 @@ from ..config import Settings
 from ..engine import Engine
 from ..errors import HostnicError
 from ..net.guard import ManagerGuard
-from ..net.links import KernelLinks
+from ..net.links import PARKING, KernelLinks
 from ..net.monitor import LinkMonitor
 from ..probed import Probed
 from ..store.sqlite import FILE, SqliteStore
@@ -37,7 +37,6 @@ from .unix import UnixDoor, listen_at
 
 log = logging.getLogger("hostnic.agent")
 
-PARKING: t.Final = "/run/netns/qingagent"
 # s that running requests get when the agent stops: what has a NIC is done by then, what waits for one is asked again
 GRACE: t.Final = 2.0
 # s for the agent's own threads: a call to the cloud is in the journal, for the next agent to finish

@@ -24,6 +24,7 @@ from ..config import Settings
 from ..errors import HostnicError, InvalidConfig
 from ..net import callers
 from ..ports import Clock
+from . import loopback
 from .door import Door, Handler, Peer, Unwelcome
 from .questions import SHOWN
 
@@ -64,22 +65,14 @@ def doors(
 
 def listen(bindaddr: str) -> socket.socket:
     """A listening socket. Raises `InvalidConfig` where the port is taken, or the address is none of this host's."""
-    host, __, port = bindaddr.rpartition(":")
-    host = host.strip("[]")
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    sock = socket.socket(family, socket.SOCK_STREAM)
     try:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        sock.bind(("127.0.0.1" if host == "localhost" else host, int(port)))
-        sock.listen(ROOM)
+        return loopback.listen(bindaddr, ROOM)
     except OSError as error:
-        sock.close()
         raise InvalidConfig(
             f"cannot listen on bindaddr {bindaddr} ({error.strerror}), so nobody can ask the agent by TCP",
             remedy="free the port, or set another one, and restart qingagent",
             setting="bindaddr",
         ) from error
-    return sock
 
 
 def new_token(rundir: str) -> str:

@@ -19,6 +19,12 @@ BACKLOG: t.Final = 1024
 _CREDENTIALS: t.Final = struct.Struct("3i")  # struct ucred: pid, uid, gid
 
 
+def credentials(sock: socket.socket) -> tuple[int, int]:
+    """Pid and uid of the process at the other end, by the kernel's word; of who listens, for a caller."""
+    pid, uid, __ = _CREDENTIALS.unpack(sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size))
+    return pid, uid
+
+
 def listen_at(path: str) -> socket.socket:
     """A listening socket at this path, mode 0600; a dead one's file is replaced.
 
@@ -56,7 +62,7 @@ class UnixDoor:
     largest: int = wire.MAX_BODY
 
     def greet(self, sock: socket.socket) -> Peer:
-        pid, uid, __ = _CREDENTIALS.unpack(sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size))
+        pid, uid = credentials(sock)
         if uid != self.allowed_uid:
             raise Unwelcome(f"pid {pid} of uid {uid} may not use this socket")
         return Peer(f"pid {pid}", uid)

@@ -153,7 +153,7 @@ def _content(path: str) -> t.Optional[dict[str, t.Any]]:
         raise InvalidConfig(f"{path} must hold lines like qy_access_key_id: '…'", path=path)
     mode = stat.S_IMODE(status.st_mode)
     if content.get("qy_secret_access_key") and mode & 0o077:
-        raise InvalidConfig(f"{path} is open to others (mode {mode:04o}): run chmod 0600 {path}", path=path)
+        raise InvalidConfig(f"{path} is open to others (mode {mode:04o})", remedy=f"run chmod 0600 {path}", path=path)
     guarded.owned(path, status)
     return content
 

@@ -21,14 +21,15 @@ from functools import partial
 from pathlib import Path
 
 from .. import config, redact, wire
-from ..agent import about, service
+from ..agent import about
 from ..agent.degradation import FILE as DEGRADATION
 from ..cloud import credentials
+from ..doctor import units
 from ..errors import HostnicError
+from ..net import links
 from ..store.sqlite import FILE as JOURNAL
 from .start import settings_of
 
-UNITS: t.Final = ("qingagent.service", "qingagent.socket", "qingagent-netns.service")
 ASKED: t.Final = ("status", "pool", "leases", "explain", "settings", "version")
 PROGRAM_TIME: t.Final = 20.0  # s
 ANSWER_TIME: t.Final = 5.0  # s
@@ -75,7 +76,7 @@ class Evidence:
         """Every secret that this machine keeps for the agent, so that none of the pieces shows it."""
         for name, value in self._environ.items():
             redact.learn_from(f"{name}={value}")
-        given = Path("/run/credentials").glob(f"{UNITS[0]}/*")  # by LoadCredential= and the like
+        given = Path("/run/credentials").glob(f"{units.AGENT}/*")  # by LoadCredential= and the like
         for file in (Path(self.settings.access_file), *self._configuration(), *given):
             with contextlib.suppress(OSError, UnicodeDecodeError):
                 redact.learn_from(file.read_text(encoding="utf-8"))
@@ -99,13 +100,13 @@ class Evidence:
             Piece("configuration/cni.txt", "names of CNI configurations, and ours", _cni),
             Piece("log/agent.txt", f"the last {self._lines} lines of the units' log", self._log),
             Piece("log/kernel.txt", "the kernel's last lines", partial(_run, *_JOURNALCTL, "--dmesg", "--lines=500")),
-            *(Piece(f"units/{unit}.txt", f"state of {unit}", partial(_unit, unit)) for unit in UNITS),
+            *(Piece(f"units/{unit}.txt", f"state of {unit}", partial(_unit, unit)) for unit in units.OURS),
             Piece(
                 "units/security.txt", "how hardened the service is",
-                partial(_run, "systemd-analyze", "security", "--no-pager", UNITS[0]),
+                partial(_run, "systemd-analyze", "security", "--no-pager", units.AGENT),
             ),
             *_network("host", ()),
-            *_network("parking", ("-n", Path(service.PARKING).name)),
+            *_network("parking", ("-n", Path(links.PARKING).name)),
             Piece("network/nftables.txt", "every nftables rule", partial(_run, "nft", "list", "ruleset")),
             Piece("network/iptables.txt", "every iptables rule", partial(_run, "iptables-save")),
             Piece("network/sysctls.txt", "the kernel's settings for links", _sysctls),
@@ -117,7 +118,7 @@ class Evidence:
     # -- the agent -----------------------------------------------------------------------------------------------------
 
     def _ask(self, op: str) -> str:
-        if self._silent is None and _active(UNITS[0]) in ("inactive", "failed"):
+        if self._silent is None and _active(units.AGENT) in ("inactive", "failed"):
             self._silent = "the agent does not run, and asking it would start it"
         if self._silent:
             raise Missing(self._silent)
@@ -132,7 +133,7 @@ class Evidence:
         return _run(self._agent, "doctor", "--output", "json", accepted=(0, 3), limit=60.0)
 
     def _process(self) -> str:
-        pid = _run("systemctl", "show", "--property=MainPID", "--value", UNITS[0]).strip()
+        pid = _run("systemctl", "show", "--property=MainPID", "--value", units.AGENT).strip()
         if not pid.isdigit() or pid == "0":
             raise Missing("the agent does not run")
         found = [f"# {name}\n{_read(Path('/proc') / pid / name)}" for name in ("status", "limits", "cgroup")]
@@ -168,8 +169,8 @@ class Evidence:
         return _read(Path(config.DIRECTORY) / "probe.json", "{}\n")
 
     def _log(self) -> str:
-        units = [f"--unit={unit}" for unit in UNITS]
-        return _run(*_JOURNALCTL, *units, f"--lines={self._lines}")
+        ours = [f"--unit={unit}" for unit in units.OURS]
+        return _run(*_JOURNALCTL, *ours, f"--lines={self._lines}")
 
 
 _JOURNALCTL: t.Final = ("journalctl", "--no-pager", "--output=short-iso-precise")

@@ -9,14 +9,14 @@ import logging
 from .. import config
 from ..agent import logs, service
 from ..errors import HostnicError
-from ..net import named
+from ..net import links, named
 from .command import OK, Command, Terminal
 
 log = logging.getLogger("hostnic.agent")
 
 
 def _run(arguments: argparse.Namespace, terminal: Terminal) -> int:
-    named.make(service.PARKING)
+    named.make(links.PARKING)
     logs.set_up(terminal.err, terminal.environ, "info")
     try:
         named_file = getattr(arguments, "config", None)

@@ -7,8 +7,9 @@ import argparse
 import ipaddress
 import typing as t
 
+from .. import model
 from ..states import State
-from .command import JSON, OK, Command, Terminal, ask, asks, show
+from .command import JSON, OK, Command, Terminal, ask, asks
 from .output import ago, document, table
 
 # What is in trouble comes first, then what pods use, what they can have, what is on its way.
@@ -21,10 +22,7 @@ HEADINGS: t.Final = ("NIC", "STATE", "SINCE", "VXNET", "ADDRESS", "POD", "NOTE")
 
 def pod_of(lease: t.Mapping[str, t.Any]) -> str:
     """`namespace/name` where the runtime told, else the container's id as runtimes show it."""
-    name = lease["args"].get("K8S_POD_NAME")
-    if name:
-        return f"{lease['args'].get('K8S_POD_NAMESPACE', '')}/{name}"
-    return str(lease["container_id"])[:13]
+    return model.pod_of(lease["args"]) or str(lease["container_id"])[:13]
 
 
 def by_address(address: str) -> tuple[int, str]:
@@ -48,7 +46,7 @@ def _run(arguments: argparse.Namespace, terminal: Terminal) -> int:
          pods.get(nic["nic_id"]) or nic["workload"], _note(nic))
         for nic in nics
     ]  # fmt: skip
-    show(arguments, terminal, nics, lambda: table(HEADINGS, rows) if rows else "the pool has no NIC\n")
+    terminal.out.write(table(HEADINGS, rows) if rows else "the pool has no NIC\n")
     return OK
 
 

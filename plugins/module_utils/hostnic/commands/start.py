@@ -43,14 +43,17 @@ def settings_of(
 
 
 def _run(arguments: argparse.Namespace, terminal: Terminal) -> int:
-    def read() -> tuple[config.Settings, dict[str, str]]:
-        """Again, as at the start."""
+    def configured() -> tuple[config.Settings, dict[str, str]]:
         settings, origins = settings_of(arguments, terminal.environ, terminal.cwd)
         guarded.configuration(origins)
+        return settings, origins
+
+    def read() -> tuple[config.Settings, dict[str, str]]:
+        """Again, as at the start."""
+        settings, origins = configured()
         return measured.fitted(settings, origins), origins
 
-    settings, origins = settings_of(arguments, terminal.environ, terminal.cwd)
-    guarded.configuration(origins)
+    settings, origins = configured()
     output = logs.set_up(terminal.err, terminal.environ, settings.loglevel)
     measured = probed.read(Path(config.DIRECTORY) / "probe.json")
     fitted = measured.fitted(settings, origins)

@@ -9,19 +9,19 @@ import os
 import select
 import signal
 import socket
-import struct
 import subprocess
 import typing as t
 from pathlib import Path
 
 from .. import wire
+from ..agent import unix
+from ..doctor import units
 from ..errors import HostnicError, Timeout
 from .command import OK, Command, Terminal, add_socket
 
-UNITS: t.Final = ("qingagent.socket", "qingagent.service")  # a socket that stays would start the agent again
+UNITS: t.Final = (units.SOCKET, units.AGENT)  # a socket that stays would start the agent again
 SYSTEMD: t.Final = Path("/run/systemd/system")
 PATIENCE: t.Final = 40.0  # s: more than the agent gives to calls that run
-_PEER: t.Final = struct.Struct("iii")  # ucred: pid, uid, gid
 
 
 def _run(arguments: argparse.Namespace, terminal: Terminal) -> int:
@@ -69,8 +69,7 @@ def _listener(path: str) -> t.Optional[int]:
             return None
         except OSError as error:
             raise HostnicError(f"cannot reach {path} ({error.strerror or error})", remedy="run this as root") from error
-        peer = _PEER.unpack(connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER.size))
-        return int(peer[0])
+        return unix.credentials(connection)[0]
 
 
 def _end(pid: int) -> None:

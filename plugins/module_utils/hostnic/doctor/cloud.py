@@ -31,7 +31,7 @@ def access_file(patient: Patient) -> t.Iterator[Seen]:
     try:
         read_access(str(patient.reader.at(path)))
     except InvalidConfig as wrong:
-        yield with_command(error, wrong.message, f"put {path} right; the agent reads it again by itself")
+        yield with_command(error, wrong, f"put {path} right; the agent reads it again by itself")
 
 
 def api(patient: Patient) -> t.Iterator[Seen]:
@@ -116,8 +116,7 @@ def vxnets(patient: Patient) -> t.Iterator[Seen]:
         else:
             problem = vxnet.problem()
             if isinstance(problem, InvalidConfig):
-                what, __, remedy = problem.message.partition(": ")
-                yield error(f"{what}, so that NICs in it get no address", remedy)
+                yield error(f"{problem.what}, so that NICs in it get no address", problem.remedy)
 
 
 def addresses(patient: Patient) -> t.Iterator[Seen]:
@@ -130,8 +129,7 @@ def addresses(patient: Patient) -> t.Iterator[Seen]:
     for vxnet in joined:
         problem = problems[vxnet.vxnet_id]
         if problem:
-            what, __, remedy = problem.message.partition(": ")
-            yield say(what, remedy)
+            yield say(problem.what, problem.remedy)
         elif vxnet.available is None:
             yield unchecked(f"the API does not say how many addresses of {vxnet.vxnet_id} are free")
         elif vxnet.available < wanted:

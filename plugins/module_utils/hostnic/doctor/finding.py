@@ -14,7 +14,7 @@ WARNING: t.Final = "warning"  # nothing fails yet, or only something that not ev
 UNCHECKED: t.Final = "unchecked"
 
 
-_COMMAND: t.Final = re.compile(r"(?P<what>.+?): (?:look at it, then )?run (?P<command>ch(?:mod|own) .+)")
+_COMMAND: t.Final = re.compile(r"(?:look at it, then )?run (?P<command>ch(?:mod|own) .+)")
 
 
 class CannotTell(HostnicError):
@@ -39,10 +39,10 @@ def warning(what: str, remedy: str) -> Seen:
     return Seen(WARNING, what, remedy)
 
 
-def with_command(say: t.Callable[[str, str], Seen], sentence: str, otherwise: str) -> Seen:
-    """Of an error whose sentence ends in a command to run; `otherwise` is the remedy where it does not."""
-    told = _COMMAND.fullmatch(sentence)
-    return say(told["what"], told["command"]) if told else say(sentence, otherwise)
+def with_command(say: t.Callable[[str, str], Seen], wrong: HostnicError, otherwise: str) -> Seen:
+    """Of an error whose remedy is a command to run; `otherwise` is the remedy where it is not."""
+    told = _COMMAND.fullmatch(wrong.remedy)
+    return say(wrong.what, told["command"]) if told else say(wrong.message, otherwise)
 
 
 def unchecked(why: str) -> Seen:

@@ -39,7 +39,7 @@ def private(patient: Patient) -> t.Iterator[Seen]:
             if refuse:
                 refuse(patient.reader.at(path))
         except InvalidConfig as planted:
-            yield with_command(error, planted.message, f"put {path} right, then {RESTART}")
+            yield with_command(error, planted, f"put {path} right, then {RESTART}")
             continue
         found = patient.reader.mode(path)
         if found is not None and found & ~mode & 0o077:
