@@ -223,6 +223,18 @@ def test_what_has_ended_when_it_is_looked_for_again_is_nothing_to_tell(
     assert lost.world.links.in_netns([lost.mac, "52:54:9f:00:00:00"]) == {lost.mac: lost.place}
 
 
+def test_on_a_busy_machine_another_one_has_ended_each_time(lost: Lost, monkeypatch: pytest.MonkeyPatch) -> None:
+    near = Spaces.near
+    ended = itertools.islice(itertools.count(77), 3)
+
+    def busy(self: Spaces) -> t.Iterator[tuple[int, str]]:
+        return itertools.chain(((inode, "/proc/0/ns/net") for inode in itertools.islice(ended, 1)), near(self))
+
+    monkeypatch.setattr(Spaces, "near", busy)
+    assert lost.world.links.in_netns([lost.mac, "52:54:9f:00:00:00"]) == {lost.mac: lost.place}
+    assert not list(ended)
+
+
 def test_what_cannot_be_read_is_told_unless_all_were_found(lost: Lost, tmp_path: Path) -> None:
     process = _process(tmp_path, 7, "net:[77]")
     (process / "task/7/ns/net").unlink()

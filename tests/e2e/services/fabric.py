@@ -76,6 +76,15 @@ def stateful_router() -> t.Iterator[None]:
         run([*inside, "nft", "delete", "table", "ip", "e2e"])
 
 
+def forget_neighbours() -> None:
+    """The router knows no NIC that had a pod's address before.
+
+    It believes no announcement within a second of the one before (`locktime`); a cloud is told by whoever gave the
+    address away.
+    """
+    run(["ip", "-n", ROUTER, "neighbour", "flush", "all"])
+
+
 def known_as(lab: Lab, nics: t.Mapping[str, str]) -> Names:
     """`nics`: NIC id ► name; others are known by their id. Each of the router's legs is `r`."""
     legs = json.loads(run(["ip", "-n", ROUTER, "-json", "link"]).stdout)

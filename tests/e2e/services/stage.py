@@ -96,6 +96,7 @@ class Stage:
             list(pool.map(Pod.delete, pods))  # of a run that was killed
             undo.callback(lambda: list(pool.map(Pod.delete, pods)))
             list(pool.map(Pod.add, pods))
+            fabric.forget_neighbours()
             self.addresses |= {pod.name: pod.address for pod in pods}
             self._names = self._look_around()
             yield self

@@ -31,6 +31,7 @@ from .netlink import DUMP, REQUEST, Netlink, Request, Sockets, attributes
 _RTM_GETNSID: t.Final = 90
 _RTGEN: t.Final = 4
 _NETNSA_NSID: t.Final = 1
+_READINGS: t.Final = 8  # at most, of what names there are
 
 
 class Known(t.NamedTuple):
@@ -109,17 +110,22 @@ class Census:
     # -- by their names --
 
     def _visit_named(self, wanted: set[str]) -> None:
-        """Twice where some cannot be visited: either they have ended by then, or they have names still."""
+        """Again where some cannot be visited: either they have ended by then, or they have names still.
+
+        On a busy machine another one ends in each reading, so it is those that are missed twice that matter.
+        """
         done = {netns.inode(place.descriptor) for place in self._known}
-        for _reading in range(2):
+        before: set[int] = set()
+        for _reading in range(_READINGS):
             named = spaces.Spaces(self._proc)
             astray = self._visit(named.near(), wanted, done)
             if not self._found(wanted):
                 astray.update(self._visit(named.far(), wanted, done))
-            missed = [error for inode, error in astray.items() if inode not in done]
-            if not missed or self._found(wanted):
+            missed = {inode: error for inode, error in astray.items() if inode not in done}
+            if missed.keys() <= before or self._found(wanted):
                 break
-        self._trouble += [*([named.trouble] if named.trouble else ()), *missed]
+            before = set(missed)
+        self._trouble += [*([named.trouble] if named.trouble else ()), *missed.values()]
 
     def _visit(self, names: t.Iterable[spaces.Name], wanted: set[str], done: set[int]) -> dict[int, LinkFailed]:
         """Until all are found for sure. By inode, what went wrong; another path may have led there all the same."""
