@@ -7,8 +7,6 @@ import argparse
 import logging
 import os
 
-from ..doctor import patient, show
-from ..doctor.examine import examine
 from ..errors import HostnicError
 from .command import FAILED, FOUND, JSON, OK, WRONG_LINE, Command, Terminal, add_output
 from .output import document
@@ -21,6 +19,9 @@ ABOUT = (
 
 
 def _run(arguments: argparse.Namespace, terminal: Terminal) -> int:
+    from ..doctor import patient, show  # with the client of the cloud's API: no other command needs it
+    from ..doctor.examine import examine
+
     if os.geteuid() != 0:
         raise HostnicError("doctor looks at what only root may see: run it as root")
     logging.getLogger("hostnic").addHandler(logging.NullHandler())  # what it would log is among the findings

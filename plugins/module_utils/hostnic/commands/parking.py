@@ -7,7 +7,7 @@ import argparse
 import logging
 
 from .. import config
-from ..agent import logs, service
+from ..agent import logs
 from ..errors import HostnicError
 from ..net import links, named
 from .command import OK, Command, Terminal
@@ -16,6 +16,8 @@ log = logging.getLogger("hostnic.agent")
 
 
 def _run(arguments: argparse.Namespace, terminal: Terminal) -> int:
+    from ..agent import service  # as in `start`
+
     named.make(links.PARKING)
     logs.set_up(terminal.err, terminal.environ, "info")
     try:

@@ -9,7 +9,7 @@ from dataclasses import fields
 from pathlib import Path
 
 from .. import config, guarded, probed
-from ..agent import logs, service
+from ..agent import logs
 from . import spelling
 from .command import OK, Command, Terminal
 
@@ -43,6 +43,8 @@ def settings_of(
 
 
 def _run(arguments: argparse.Namespace, terminal: Terminal) -> int:
+    from ..agent import service  # half of all that there is to load: every other command does without
+
     def configured() -> tuple[config.Settings, dict[str, str]]:
         settings, origins = settings_of(arguments, terminal.environ, terminal.cwd)
         guarded.configuration(origins)
