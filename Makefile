@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # As root on a Debian machine: `make lab` and `make test` do all their own set-up.
 .POSIX:
-.PHONY: help setup lab lab-down test model soak bench idle lint pythons docs changelog
+.PHONY: help setup lab lab-down test model soak bench site-cost idle lint pythons docs changelog
 
 python = .venv/bin/python
 
@@ -26,7 +26,10 @@ model: setup ## The pool against 100,000 random operations, then against planted
 soak: setup ## What takes longer: the lab up and down ten times, and killed at random moments
 	@$(python) -m tests.lab.soak
 
-bench: setup ## What a repeated roll-out over 20 names costs, beside as many pings, in the lab that runs (PAIRS=)
+bench: setup ## Everything that docs/performance.md tells, measured beside what people use today (QUICK=1 ONLY=)
+	@$(python) -m tests.bench $${QUICK:+--quick} $${ONLY:+--only $$ONLY}
+
+site-cost: setup ## What a repeated roll-out over 20 names costs, beside as many pings, in the lab that runs (PAIRS=)
 	@$(python) -m tests.bench.site_cost --pairs $${PAIRS:-5}
 
 idle: setup ## What an agent with 60 NICs costs while nothing happens, and after 10,000 pods (IDLE=)

@@ -9,6 +9,8 @@ import statistics
 import typing as t
 from dataclasses import asdict, dataclass, field
 
+from tests.lab.lab import Lab
+
 
 class Wanted(t.NamedTuple):
     """`bar`: the ratio may be no larger, or no smaller where it is a `floor`; None where a figure is only told."""
@@ -119,11 +121,15 @@ def compared(
 
 @dataclass(frozen=True)
 class Setting:
-    """`tell`: progress, a line at a time. `dice`: for the order of contenders and for pauses."""
+    """`tell`: progress, a line at a time. `dice`: for the order of contenders and for pauses.
+
+    `lab`: the one that runs, brought up where there is none. A part leaves it as it was.
+    """
 
     quick: bool
     tell: t.Callable[[str], object]
     dice: random.Random
+    lab: t.Callable[[], Lab] = Lab.load
 
 
 @dataclass(frozen=True)

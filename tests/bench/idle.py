@@ -27,7 +27,7 @@ from pathlib import Path
 
 import yaml
 
-from plugins.module_utils.hostnic import wire
+from hostnic import wire
 from tests.emulator import Emulator
 from tests.emulator import Settings as CloudSettings
 from tests.emulator.dataplane.netns import NetnsDataPlane

@@ -61,7 +61,7 @@ class Outcome:
 
     def ratio(self, what: str) -> float:
         """The median of the pairs' own, since what else the machine does weighs on both of a pair."""
-        return statistics.median(getattr(site, what) / getattr(ping, what) for site, ping in self.pairs)
+        return float(statistics.median(getattr(site, what) / getattr(ping, what) for site, ping in self.pairs))
 
 
 class Bench:
