@@ -8,6 +8,7 @@ import typing as t
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.e2e import agent
 from tests.e2e.inside import Inside
 from tests.lab.lab import Node
 
@@ -97,8 +98,7 @@ class Sandbox(Inside):
         delete(self.node, self.name)
 
     def leases(self) -> list[dict[str, t.Any]]:
-        leases = json.loads(self.node.run(["qingagent", "leases", "--output", "json"]).stdout)
-        return [lease for lease in leases if lease["container_id"] == self.name]
+        return [lease for lease in agent.ask(self.node, "leases") if lease["container_id"] == self.name]
 
 
 def delete(node: Node, name: str) -> None:

@@ -170,7 +170,7 @@ class Bench:
         return until(self._ready, 60, "a READY NIC")
 
     def _ready(self) -> t.Optional[dict[str, t.Any]]:
-        pool = json.loads(self.sh("qingagent", "pool", "--output", "json"))
+        pool = self.cluster.ask(self.node, "pool")
         return next((nic for nic in pool if (nic["state"], nic["purpose"]) == ("READY", "pool")), None)
 
     def _sweep(self) -> None:
