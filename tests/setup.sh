@@ -11,6 +11,7 @@ systemd-nspawn:systemd-container
 ip:iproute2
 nft:nftables
 tcpdump:tcpdump
+iperf3:iperf3
 ssh:openssh-client
 make:make
 git:git

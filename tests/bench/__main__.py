@@ -2,7 +2,8 @@
 """``python -m tests.bench [--quick] [--only PART ...]``: ratios in one run, beside what people use today.
 
 Each part is a module with `measure`. A lab that runs is borrowed, once site.yml has brought it to what this clone is;
-where there is none, the first part that asks has one made, which is gone in the end. Writes results.json and raw/.
+where there is none, the first part that asks has one made, which is gone in the end. Writes results.json and raw/, and
+draws the tables and pictures of docs/performance.md.
 """
 
 from __future__ import annotations
@@ -19,17 +20,14 @@ import traceback
 import typing as t
 from pathlib import Path
 
-from tests.bench import conditions, results
-from tests.bench.figures import Measured, Setting
+from tests.bench import conditions, page, results
+from tests.bench.figures import PARTS, Measured, Setting
 from tests.lab import site
 from tests.lab.errors import LabError
 from tests.lab.lab import Lab
 from tests.lab.paths import CLONE, LAB_JSON
 
 Part = t.Callable[[Setting], Measured]
-
-# In this order: those that need no lab before there is one.
-PARTS: t.Final = ("fleet", "reconcile", "cold", "agent", "latency", "burst", "phases", "datapath", "rollout")
 
 
 class Borrowed:
@@ -74,7 +72,9 @@ def main(argv: t.Optional[t.Sequence[str]] = None) -> int:
     chosen = {part: functools.partial(_measure, part) for part in PARTS if part in (given.only or PARTS)}
     with contextlib.closing(Borrowed(tell)) as lab:
         setting = Setting(given.quick, tell, random.Random(seed), lab)
-        return bench(chosen, setting, full=not given.only)
+        status = bench(chosen, setting, full=not given.only)
+    page.draw()
+    return status
 
 
 def bench(parts: t.Mapping[str, Part], setting: Setting, *, full: bool, directory: Path = results.HERE) -> int:

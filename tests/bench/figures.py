@@ -11,6 +11,9 @@ from dataclasses import asdict, dataclass, field
 
 from tests.lab.lab import Lab
 
+# Modules with `measure`, in the order in which they run: those that need no lab before there is one.
+PARTS: t.Final = ("fleet", "reconcile", "cold", "agent", "latency", "burst", "phases", "datapath", "rollout")
+
 
 class Wanted(t.NamedTuple):
     """`bar`: the ratio may be no larger, or no smaller where it is a `floor`; None where a figure is only told."""

@@ -31,11 +31,11 @@ def named(rows: t.Iterable[Row]) -> dict[str, Row]:
     return {names[row["figure"]]: row for row in rows}
 
 
-def samples(part: str, directory: Path = HERE) -> dict[str, t.Any]:
-    """What a part has kept in its raw file; empty for one that never ran."""
+def kept(part: str, directory: Path = HERE) -> dict[str, t.Any]:
+    """A part's raw file: `conditions`, `notes` and `samples`; empty for one that never ran."""
     path = directory / "raw" / f"{part}.json"
-    kept: dict[str, t.Any] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    return kept
+    found: dict[str, t.Any] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    return found
 
 
 def keep(part: str, measured: Measured, conditions: t.Mapping[str, t.Any], directory: Path = HERE) -> list[Row]:
@@ -73,7 +73,7 @@ def shown(rows: t.Sequence[Row]) -> str:
         )
         for row in rows
     ]  # fmt: skip
-    return table(head, cells) + "\n\n" + versions(rows)
+    return table(head, cells) + "\n\n" + versions(row["conditions"] for row in rows)
 
 
 def bar(row: Row) -> str:
@@ -84,10 +84,10 @@ def bar(row: Row) -> str:
     return f"{'>=' if wanted.floor else '<='} {wanted.bar:.2f}"
 
 
-def versions(rows: t.Iterable[Row]) -> str:
-    """A line for each set of versions; more than one where parts were measured on several days."""
+def versions(conditions: t.Iterable[t.Mapping[str, t.Any]]) -> str:
+    """A line for each set of versions: parts without a lab know none of its nodes'."""
     lines = dict.fromkeys(
-        ", ".join(f"{name} {what}" for name, what in row["conditions"].items() if name not in _VARYING) for row in rows
+        ", ".join(f"{name} {what}" for name, what in told.items() if name not in _VARYING) for told in conditions
     )
     return "\n".join(lines)
 

@@ -5,17 +5,23 @@ from __future__ import annotations
 
 import json
 import random
+import re
+import socket
 import typing as t
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 
-from tests.bench import conditions, results
-from tests.bench.__main__ import PARTS, Part, bench
-from tests.bench.figures import WANTED, Figure, Measured, Setting, Spread, compared
+from tests.bench import conditions, page, pingpong, results, svg
+from tests.bench.__main__ import Part, bench
+from tests.bench.figures import PARTS, WANTED, Figure, Measured, Setting, Spread, compared
 
 KEYS = ["figure", "ratio", "bar", "holds", "n", "ours", "theirs"]  # of each in results.json, with what is beside it
 SPREAD = Spread(1.0, 2.0, 3.0, "ms")
+SIDE = asdict(SPREAD)
 
 
 def figure(name: str, ratio: float) -> Figure:
@@ -168,3 +174,89 @@ def test_steal_is_the_eighth_number_of_a_processor(tmp_path: Path) -> None:
     stat.write_text("cpu  1 2 3 4 5 6 7 99 9 10\n")
     spent = conditions.between(before, conditions.now(stat))
     assert spent["steal"] == 11 and spent["seconds"] < 60 and len(spent["load"]) == 2
+
+
+def test_a_ping_pong_has_so_many_round_trips() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener, ThreadPoolExecutor() as pool:
+        served = pool.submit(pingpong.serve, listener)
+        times = pingpong.ask("127.0.0.1", listener.getsockname()[1], 40)
+        served.result(10)
+    assert len(times) == 40 and all(0 < taken < 10e9 for taken in times)
+
+
+# -- the page ----------------------------------------------------------------------------------------------------------
+
+RAW: dict[str, dict[str, t.Any]] = {part: results.kept(part) for part in PARTS}
+
+
+def test_the_page_says_what_was_measured() -> None:
+    for path in (page.PAGE, page.README):
+        text = path.read_text(encoding="utf-8")
+        assert page.drawn(text, results.read(), RAW) == text, f"python -m tests.bench.page: {path.name}"
+
+
+def test_every_wanted_figure_has_its_row_on_the_page() -> None:
+    assert sorted(page.figures_of(page.PAGE.read_text(encoding="utf-8"))) == sorted(WANTED)
+
+
+def test_every_picture_is_current_and_shown() -> None:
+    drawn = page.pictures(results.read(), RAW)
+    lie = {path.name: path.read_text(encoding="utf-8") for path in page.PICTURES.glob("performance-*.svg")}
+    assert lie == drawn, "python -m tests.bench.page"
+    shown = re.findall(r"\(images/(performance-.*?)\)", page.PAGE.read_text(encoding="utf-8"))
+    assert sorted(shown) == sorted(drawn)
+
+
+@pytest.fixture
+def rows(tmp_path: Path, whole: Part) -> list[results.Row]:
+    bench({"latency": whole}, setting(), full=True, directory=tmp_path)
+    return results.read(tmp_path)
+
+
+def test_another_ratio_is_another_page(rows: list[results.Row]) -> None:
+    text = "<!-- figures: process fleet-calls, drawn by tests/bench/page.py -->\n\n| stale |\n\nMore.\n"
+    drawn = page.drawn(text, rows, {})
+    assert "| qingcni process over a bare python3 -I -S | 1.1 | at most 1.10 | holds | 1 · 2 · 3 ms |" in drawn
+    assert drawn.endswith("|\n\nMore.\n") and "stale" not in drawn
+    rows[0].update(ratio=1.2, holds=False)
+    assert "| 1.2 | at most 1.10 | **missed** |" in page.drawn(drawn, rows, {})
+    assert page.drawn(text, [], {}).count("| not measured |") == 2
+
+
+def test_what_was_measured_quickly_is_called_so(tmp_path: Path, rows: list[results.Row]) -> None:
+    text = "<!-- conditions: parts, drawn by tests/bench/page.py -->\n\n| stale |\n"
+    drawn = page.drawn(text, rows, {"latency": results.kept("latency", tmp_path), "burst": {}})
+    [line] = [line for line in drawn.splitlines() if line.startswith("| latency")]
+    assert ", quick |" in line and "| 5 on each node |" in line
+    assert f"kernel {rows[0]['conditions']['kernel']}" in drawn
+
+
+def test_pictures_are_well_formed_and_within_their_card(rows: list[results.Row]) -> None:
+    raw = {
+        "phases": {"samples": {"means": {"exec": 8.0, "move": 19.0}, "spreads": {"exec": SIDE, "move": SIDE}}},
+        "burst": {"samples": {"pods": {"qingcni add": [[1.0, 2.0]], "host-device add": [[3.0, 4.0]]}}},
+    }
+    for name, picture in page.pictures(rows, {part: raw.get(part, {}) for part in PARTS}).items():
+        assert "not measured" not in picture, name
+        tree = ElementTree.fromstring(picture)
+        width, height = float(tree.attrib["width"]), float(tree.attrib["height"])
+        for mark in tree.iter():
+            for key in mark.attrib.keys() & {"x", "x1", "x2", "cx"}:
+                assert 0 <= float(mark.attrib[key]) <= width, (name, mark.attrib)
+            for key in mark.attrib.keys() & {"y", "y1", "y2", "cy"}:
+                assert 0 <= float(mark.attrib[key]) <= height, (name, mark.attrib)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "log", "ticks"),
+    [
+        (0, 40, False, [0, 10, 20, 30, 40]),
+        (0, 1.3, False, [0, 0.5, 1]),
+        (0.4, 2.2, True, [0.5, 1, 2]),
+        (0, 7000, False, [0, 2000, 4000, 6000]),
+    ],
+)
+def test_axes_have_round_numbers(low: float, high: float, log: bool, ticks: list[float]) -> None:
+    axis = svg.Axis(low, high, 100, 200, log)
+    assert axis.ticks() == ticks
+    assert [axis.at(low), axis.at(high)] == [100, 200]

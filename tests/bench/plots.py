@@ -1,0 +1,192 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The pictures of docs/performance.md, each from what results.json and the raw samples say; None without them."""
+
+from __future__ import annotations
+
+import typing as t
+
+from tests.bench.figures import WANTED
+from tests.bench.results import Row, number
+from tests.bench.svg import FOOT, LEFT, OTHER, OURS, RIGHT, STEP, THEIRS, TOP, Axis, Sheet
+
+Rows = t.Mapping[str, Row]  # by the names of figures
+Samples = t.Mapping[str, t.Mapping[str, t.Any]]  # by parts; empty for one that never ran
+Plot = t.Callable[[Rows, Samples], t.Optional[str]]
+Line = tuple[str, str, t.Mapping[str, t.Any]]  # label, kind, p50 to p99 with their unit
+
+
+def bars(rows: Rows, __: Samples) -> t.Optional[str]:
+    """Every figure that has a bar, by how far it is from it."""
+    found = {name: row for name, row in rows.items() if row["bar"] is not None}
+    if not found:
+        return None
+    sheet = Sheet(
+        "Every bar, and where the figure is",
+        "For each figure with a bar, the ratio beside its bar; left of the red line is better",
+        TOP + STEP * len(found) + FOOT,
+    )
+    part = {name: row["bar"] / row["ratio"] if WANTED[name].floor else row["ratio"] / row["bar"]
+            for name, row in found.items() if row["ratio"]}  # fmt: skip
+    low = min([0.5, *part.values()]) * 0.9
+    axis = Axis(max(low, 0.005), max(1.3, *part.values()) * 1.05, 530, 730, log=True)
+    sheet.axis(axis, "of the bar")
+    sheet.line(axis.at(1), TOP - 20, axis.at(1), sheet.height - FOOT + 8, "bar")
+    sheet.text(axis.at(1), TOP - 26, "the bar", "small", "middle")
+    for place, (name, row) in enumerate(found.items()):
+        y = TOP + STEP * place + 12
+        sign = "≥" if WANTED[name].floor else "≤"
+        sheet.text(24, y + 4, row["figure"], "small")
+        sheet.dot(axis.at(part.get(name, axis.low)), y, OURS if row["holds"] else "missed", 5.5)
+        sheet.text(750, y + 4, f"{number(row['ratio'])} {sign} {row['bar']:g}", "small" if row["holds"] else "missed")
+    return sheet.done()
+
+
+def add(rows: Rows, __: Samples) -> t.Optional[str]:
+    """ADD, paced, of all contenders."""
+    if "add-p50" not in rows:
+        return None
+    lines = [
+        ("qingcni", OURS, rows["add-p50"]["ours"]),
+        ("host-device + host-local", THEIRS, rows["add-p50"]["theirs"]),
+    ]
+    more = {"add-ptp": "ptp + host-local", "add-macvlan": "macvlan + host-local", "add-bridge": "bridge + host-local"}
+    lines += [(label, OTHER, rows[name]["theirs"]) for name, label in more.items() if name in rows]
+    if "add-floor" in rows:
+        lines.append(("the floor: interpreter + move", OTHER, rows["add-floor"]["theirs"]))
+    return _ranges("ADD, from exec to exit, paced", lines)
+
+
+def delete(rows: Rows, __: Samples) -> t.Optional[str]:
+    lines = []
+    for name, what in (("del-p50", "DEL, paced"), ("back-to-back", "ADD + DEL back to back"), ("add-60", "")):
+        if name in rows and what:
+            lines.append((f"{what}: qingcni", OURS, rows[name]["ours"]))
+            lines.append((f"{what}: host-device", THEIRS, rows[name]["theirs"]))
+    if "add-60" in rows:
+        lines.append(("ADD with 60 NICs", OURS, rows["add-60"]["ours"]))
+        lines.append(("ADD with 5 NICs", OURS, rows["add-60"]["theirs"]))
+    return _ranges("DEL, both back to back, and a node with many NICs", lines) if lines else None
+
+
+def phases(__: Rows, samples: Samples) -> t.Optional[str]:
+    """One after the other, each as long as its mean."""
+    means: t.Mapping[str, float] = samples["phases"].get("means", {})
+    if not means:
+        return None
+    spreads = samples["phases"]["spreads"]
+    told = ", ".join(f"{name} {number(mean)} ms" for name, mean in means.items())
+    sheet = Sheet("Where the time of an ADD goes", told, TOP + STEP * len(means) + FOOT)
+    sheet.text(24, 56, "each phase begins where the one before has ended", "small")
+    for x, kind, words in ((380, OTHER, "interpreter"), (480, THEIRS, "kernel"), (560, OURS, "plugin and agent")):
+        sheet.dot(x, 29, kind, 5)
+        sheet.text(x + 10, 33, words, "small")
+    axis = Axis(0, sum(means.values()) * 1.02, 120, RIGHT)
+    sheet.axis(axis, "ms")
+    sheet.text(RIGHT + 22, 56, "mean · p50 · p95", "small")
+    kinds, begins = {"exec": OTHER, "answer": OTHER, "move": THEIRS}, 0.0
+    for place, (name, mean) in enumerate(means.items()):
+        y = TOP + STEP * place + 2
+        sheet.text(24, y + 14, name)
+        sheet.box(axis.at(begins), y, axis.at(begins + mean) - axis.at(begins), 20, kinds.get(name, OURS))
+        begins += mean
+        spread = spreads[name]
+        sheet.text(
+            RIGHT + 22, y + 14, " · ".join(number(value) for value in (mean, spread["p50"], spread["p95"])), "small"
+        )
+    return sheet.done()
+
+
+def burst(__: Rows, samples: Samples) -> t.Optional[str]:
+    """How many of the pods have their network after how long; all rounds together."""
+    pods: t.Mapping[str, list[list[float]]] = samples["burst"].get("pods", {})
+    sides = {"qingcni": OURS, "host-device": THEIRS}
+    times = {name: sorted(sum(pods[f"{name} add"], [])) for name in sides if f"{name} add" in pods}
+    if not times:
+        return None
+    many = max(len(one) for one in pods[f"{next(iter(times))} add"])
+    sheet = Sheet(
+        f"{many} pods at once",
+        f"How many of {many} pods have their network, by time since all calls began",
+        380,
+    )
+    axis = Axis(0, max(one[-1] for one in times.values()) * 1.04, 70, 700)
+    sheet.axis(axis, "ms")
+    height = Axis(0, many, sheet.height - FOOT + 8, TOP)
+    for tick in height.ticks():
+        sheet.line(axis.start, height.at(tick), axis.end, height.at(tick))
+        sheet.text(58, height.at(tick) + 4, f"{tick:g}", "small", "end")
+    sheet.text(24, 56, "pods that have their network; all rounds together", "small")
+    for name, found in times.items():
+        steps = [(0.0, 0.0)]
+        for place, taken in enumerate(found):
+            steps += [(taken, many * place / len(found)), (taken, many * (place + 1) / len(found))]
+        sheet.curve([(axis.at(x), height.at(y)) for x, y in steps], sides[name])
+    for place, name in enumerate(times):
+        y = TOP + 24 + 24 * place
+        sheet.dot(720, y - 4, sides[name], 5)
+        sheet.text(732, y, name)
+    return sheet.done()
+
+
+def cold(rows: Rows, __: Samples) -> t.Optional[str]:
+    """NICs a second from an empty pool."""
+    lines: list[Line] = []
+    for count in (1, 10, 60):
+        if row := rows.get(f"cold-{count}"):
+            many = "NIC" if count == 1 else "NICs"
+            lines.append((f"{count} {many}: the pool", OURS, row["ours"]))
+            lines.append((f"{count} {many}: one at a time", THEIRS, row["theirs"]))
+    return _ranges("From an empty pool, with jobs of 3.5 s", lines) if lines else None
+
+
+def datapath(rows: Rows, __: Samples) -> t.Optional[str]:
+    return _ways("throughput", "Throughput of one TCP connection between two nodes", rows)
+
+
+def roundtrip(rows: Rows, __: Samples) -> t.Optional[str]:
+    return _ways("latency", "Round trip of 64 bytes between two nodes", rows)
+
+
+def _ways(what: str, title: str, rows: Rows) -> t.Optional[str]:
+    if what not in rows:
+        return None
+    lines = [("pod to pod", OURS, rows[what]["ours"]), ("node to node", THEIRS, rows[what]["theirs"])]
+    for name, label in ((f"{what}-bridge", "veth + bridge, routed"), (f"{what}-vxlan", "veth + bridge + VXLAN")):
+        if name in rows:
+            lines.append((label, OTHER, rows[name]["theirs"]))
+    return _ranges(title, lines)
+
+
+def _ranges(title: str, lines: t.Sequence[Line]) -> str:
+    """A row for each: a dot at p50, a line from there to p95 and a ring at p99."""
+    unit = lines[0][2]["unit"]
+    most = max(side[name] for __, __, side in lines for name in ("p50", "p95", "p99"))
+    told = "; ".join(f"{label}: p50 {number(side['p50'])} {unit}" for label, __, side in lines)
+    sheet = Sheet(title, told, TOP + STEP * len(lines) + FOOT)
+    axis = Axis(0, most * 1.04, LEFT, RIGHT)
+    sheet.text(24, 56, "dot: p50, line: to p95, ring: p99", "small")
+    sheet.axis(axis, unit)
+    sheet.text(RIGHT + 22, 56, "p50 · p95 · p99", "small")
+    for place, (label, kind, side) in enumerate(lines):
+        y = TOP + STEP * place + 12
+        sheet.text(24, y + 4, label)
+        p50, p95, p99 = (axis.at(side[name]) for name in ("p50", "p95", "p99"))
+        sheet.line(p50, y, p95, y, kind, 4)
+        sheet.line(p95, y, p99, y, kind, 1)
+        sheet.dot(p99, y, f"{kind} open", 4)
+        sheet.dot(p50, y, kind, 6)
+        values = " · ".join(number(side[name]) for name in ("p50", "p95", "p99"))
+        sheet.text(RIGHT + 22, y + 4, values, "small")
+    return sheet.done()
+
+
+PLOTS: t.Final[t.Mapping[str, Plot]] = {
+    "bars": bars,
+    "add": add,
+    "del": delete,
+    "phases": phases,
+    "burst": burst,
+    "cold": cold,
+    "datapath": datapath,
+    "roundtrip": roundtrip,
+}
