@@ -122,6 +122,7 @@ def _pods(lab: Lab) -> t.Iterator[list[End]]:
         for node in lab.nodes[:2]:
             sandbox = Sandbox(node, "bench")
             undo.callback(sandbox.close)
+            sandbox.call_del()  # what a killed run has left
             result = sandbox.add(vxnet=lab.vxnets[0].vxnet_id)
             ends.append(End(str(node.path(sandbox.netns)), result["ips"][0]["address"].partition("/")[0]))
         yield ends

@@ -7,7 +7,7 @@ import math
 import random
 import statistics
 import typing as t
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 
 from tests.lab.lab import Lab
 
@@ -81,6 +81,10 @@ class Spread:
 
         return cls(statistics.median(ranked), rank(0.95), rank(0.99), unit)
 
+    def shown(self) -> dict[str, t.Any]:
+        """As in results.json."""
+        return {**{name: _short(getattr(self, name)) for name in ("p50", "p95", "p99")}, "unit": self.unit}
+
 
 @dataclass(frozen=True)
 class Figure:
@@ -104,13 +108,18 @@ class Figure:
         wanted = WANTED[self.name]
         return {
             "figure": wanted.words,
-            "ratio": round(self.ratio, 4),
+            "ratio": _short(self.ratio),
             "bar": wanted.bar,
             "holds": self.holds,
             "n": self.n,
-            "ours": asdict(self.ours),
-            "theirs": asdict(self.theirs),
+            "ours": self.ours.shown(),
+            "theirs": self.theirs.shown(),
         }
+
+
+def _short(value: float) -> float:
+    """More digits than that are noise."""
+    return float(f"{value:.5g}")
 
 
 def compared(

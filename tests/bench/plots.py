@@ -160,7 +160,7 @@ def _ways(what: str, title: str, rows: Rows) -> t.Optional[str]:
 def _ranges(title: str, lines: t.Sequence[Line]) -> str:
     """A row for each: a dot at p50, a line from there to p95 and a ring at p99."""
     unit = lines[0][2]["unit"]
-    most = max(side[name] for __, __, side in lines for name in ("p50", "p95", "p99"))
+    most = max(side[name] for __, __, side in lines for name in ("p50", "p95", "p99")) or 1
     told = "; ".join(f"{label}: p50 {number(side['p50'])} {unit}" for label, __, side in lines)
     sheet = Sheet(title, told, TOP + STEP * len(lines) + FOOT)
     axis = Axis(0, most * 1.04, LEFT, RIGHT)

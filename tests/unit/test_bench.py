@@ -57,6 +57,11 @@ def test_a_ratio_is_of_the_percentile_that_is_asked_for() -> None:
     assert compared("add-p50", ours, theirs, "ms").n == 4
 
 
+def test_what_is_kept_has_no_more_digits_than_count() -> None:
+    shown = compared("add-p50", [0.1, 0.2], [0.3, 0.4], "ms").shown()
+    assert (shown["ratio"], shown["ours"]["p50"]) == (0.42857, 0.15)
+
+
 # -- bars --------------------------------------------------------------------------------------------------------------
 
 
