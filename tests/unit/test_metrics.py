@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import re
 import subprocess
 import sys
@@ -164,9 +165,9 @@ class Caller:
         self.now += 1.0
         return self.now
 
-    def ask(self, verb: str, ago: float = 5.0) -> int:
+    def ask(self, verb: str, ago: float = 5.0, **config: str) -> int:
         env = {"CNI_CONTAINERID": "c1", "CNI_NETNS": "/x", "CNI_IFNAME": "eth0", "CNI_PATH": "/x", "CNI_COMMAND": verb}
-        stdin = json.dumps({"cniVersion": "1.0.0", "name": "pods", "type": "qingcni"})
+        stdin = json.dumps({"cniVersion": "1.0.0", "name": "pods", "type": "qingcni", **config})
         with Path("/proc/self/ns/net").open("rb") as netns:
             request = Request("cni", "r1", self.now + 500, self.now - ago, env, stdin)
             return self.plugin.handle(request, netns.fileno(), lambda: False).exit
@@ -226,6 +227,28 @@ def test_nobody_listens_and_nothing_is_timed() -> None:
     for __ in range(20000):
         telemetry.phase(telemetry.MOVE)
     assert time.perf_counter() - began < 0.2  # 10 us each, where 0.2 are usual
+
+
+def test_a_network_may_ask_for_the_phases_of_its_calls(caplog: pytest.LogCaptureFixture) -> None:
+    metrics = Metrics()
+    caller = Caller(metrics)
+    with caplog.at_level(logging.DEBUG, "hostnic.cni"):
+        assert caller.ask("ADD", logLevel="debug") == 0
+    (told,) = [record for record in caplog.records if "phase by phase" in record.getMessage()]
+    shown = {name: float(value) for name, value in told.fields.items()}  # type: ignore[attr-defined]
+    add = sums(metrics, "ADD")
+    assert list(shown) == ["asked_at", "wire", *add]
+    assert 5000 <= shown["wire"] < shown["queue"] == 1000 * add["queue"]
+    assert 0 < shown["commit"] <= 1000 * add["commit"]
+
+
+def test_nobody_has_asked_for_the_phases_and_they_are_not_worked_out(caplog: pytest.LogCaptureFixture) -> None:
+    """Each look at the clock would say so."""
+    silent, heard = Caller(Metrics()), Caller(Metrics())
+    with caplog.at_level(logging.DEBUG, "hostnic.cni"):
+        assert silent.ask("ADD", logLevel="info") == heard.ask("ADD", logLevel="debug") == 0
+    assert len([record for record in caplog.records if "phase by phase" in record.getMessage()]) == 1
+    assert heard.now == silent.now + 1
 
 
 def test_a_missing_client_is_named_with_a_remedy() -> None:

@@ -76,6 +76,11 @@ class Stopwatch:
         self.seconds[self._phase] = self.seconds.get(self._phase, 0.0) + now - self._since
         self._phase, self._since = phase, now
 
+    def so_far(self) -> dict[str, float]:
+        """The seconds of each phase, the present one's until now."""
+        last = self.seconds.get(self._phase, 0.0) + self._clock() - self._since
+        return {**self.seconds, self._phase: last}
+
 
 _watch: contextvars.ContextVar[t.Optional[Stopwatch]] = contextvars.ContextVar("stopwatch", default=None)
 
@@ -85,6 +90,12 @@ def phase(name: str) -> None:
     watch = _watch.get()
     if watch is not None:
         watch.enter(name)
+
+
+def so_far() -> dict[str, float]:
+    """The phases of the call that this thread carries out. Empty where it is not timed."""
+    watch = _watch.get()
+    return watch.so_far() if watch is not None else {}
 
 
 @contextlib.contextmanager

@@ -28,6 +28,12 @@ def during(level: str) -> t.Iterator[None]:
         _of_call.reset(token)
 
 
+def wanted(level: int) -> bool:
+    """Whether a message of this level would be read: for what is not worked out otherwise."""
+    asked = _of_call.get()
+    return level >= (logging.getLogger().level if asked is None else asked)
+
+
 class Threshold(logging.Filter):
     """For a handler: lets through what the call's network asks for, else what `level` asks for."""
 

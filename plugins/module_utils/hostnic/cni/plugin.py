@@ -94,6 +94,8 @@ class Plugin:
                 log.exception("%s: a defect", who)
                 return refusal(request.request_id, defect(error), _spoken(request.stdin)), "defect"
             log.info("%s done in %.0f ms", who, (self._clock() - started) * 1000)
+            if loglevel.wanted(logging.DEBUG):
+                log.debug("%s, phase by phase", who, extra=context.fields(**_trace(request, started)))
             return Answer(request.request_id, 0, stdout), "ok"
 
     def _add(self, call: Invocation, request: Request, descriptor: t.Optional[int], wait: Wait) -> str:
@@ -187,6 +189,15 @@ def _pod(request: Request) -> str:
     """As CNI_ARGS have it, before anybody has looked whether they are valid."""
     pairs = (pair.partition("=") for pair in request.env.get("CNI_ARGS", "").split(";"))
     return pod_of({name: value for name, __, value in pairs})
+
+
+def _trace(request: Request, started: float) -> dict[str, str]:
+    """Where the time of a call went, in ms: on the way to here (`wire`, a part of `queue`), then in each phase.
+
+    `asked_at`: boot seconds, so that a runtime's own times can be laid beside these.
+    """
+    took = {"wire": started - request.asked_at, **telemetry.so_far()}
+    return {"asked_at": f"{request.asked_at:.6f}", **{name: f"{spent * 1000:.3f}" for name, spent in took.items()}}
 
 
 def _who(request: Request) -> str:
