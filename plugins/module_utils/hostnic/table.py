@@ -31,7 +31,8 @@ class Move(t.NamedTuple):
 class Table:
     """Everything this agent knows, behind one lock that nobody holds across a cloud or netlink call.
 
-    `changed` is notified after each change; whoever waits for a NIC waits on it.
+    `changed` is notified after each change; whoever waits for a NIC waits on it. `rested` is set when a NIC has come to
+    rest; it is cleared by whoever tidies up after it.
     """
 
     def __init__(self, store: Store, clock: Clock) -> None:
@@ -39,6 +40,7 @@ class Table:
         self._clock = clock
         self.lock = threading.RLock()
         self.changed = threading.Condition(self.lock)
+        self.rested = threading.Event()
         self._nics: dict[str, Nic] = {}
         self._leases: dict[LeaseKey, Lease] = {}
         self._intents: dict[str, Intent] = {}
@@ -143,6 +145,8 @@ class Table:
             for record in drop:
                 self._forget(record)
             self.changed.notify_all()
+        if any(nic.state is State.QUARANTINE for nic in after):
+            self.rested.set()
         ended = {record.nic_id: record for record in drop if isinstance(record, Lease)}
         for source, nic in zip(before, after):
             self._tell(source, nic, ended.get(nic.nic_id))

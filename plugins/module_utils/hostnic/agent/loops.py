@@ -14,6 +14,7 @@ from ..reconcile import COALESCE
 log = logging.getLogger("hostnic.agent")
 
 LOOK_AGAIN: t.Final = 1.0  # s
+GATHER: t.Final = 0.02  # s in which the calls that gave NICs back have their answers
 KEEP: t.Final = 2.0  # s between looks at our rules
 PAUSE_AFTER_DEFECT: t.Final = 30.0  # s
 
@@ -36,11 +37,12 @@ def reconcile(engine: Engine, after_round: t.Callable[[], None], stop: threading
 
 
 def clean_rested(engine: Engine, stop: threading.Event) -> None:
-    """As soon as a NIC comes to rest, whatever the reconciler waits for: until then no pod may have it."""
-    table = engine.table
+    """Soon after a NIC has come to rest, whatever the reconciler waits for: until then no pod may have it."""
     while not stop.is_set():
-        with table.changed:
-            table.changed.wait_for(lambda: stop.is_set() or engine.pool.uncleaned(), timeout=LOOK_AGAIN)
+        engine.table.rested.wait(LOOK_AGAIN)
+        engine.table.rested.clear()
+        if engine.pool.uncleaned():
+            stop.wait(GATHER)
         try:
             engine.survey.clean()
         except Exception:
