@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Where the time of an ADD goes, from exec to exit, paced, on a real node.
+
+The agent tells it itself: at the log level `debug`, which these calls' network asks for, it says of each call how long
+its phases took; at any other level that costs one comparison. What the agent cannot know comes from beside it: from
+exec until qingcni has read its configuration (`exec`), and from the agent's last word until exit (`answer`).
+
+    exec       the interpreter starts, qingcni reads its configuration
+    wire       request and descriptor travel to a thread of the agent
+    queue      the call is checked, other calls for the same pod are waited for
+    reserve    a NIC is chosen, and its reservation is in the journal
+    gateway    the pod's routes are laid out
+    turn       other pods' moves are waited for
+    move       the kernel moves the link into the pod
+    configure  address, up, routes
+    commit     the journal, and the result
+    answer     the result travels back, is printed, and the interpreter ends
+
+These calls' lines in the log make them slower by what it takes to write them; no bar is held against them.
+"""
+
+from __future__ import annotations
+
+import re
+import statistics
+import time
+import typing as t
+from contextlib import ExitStack
+from dataclasses import asdict
+
+from tests.bench import contenders
+from tests.bench.contenders import Places, Remote
+from tests.bench.figures import Measured, Setting, Spread
+from tests.e2e.cluster import Cluster
+from tests.lab.lab import Node
+
+CALLS, QUICK_CALLS = 100, 25
+PAUSE: t.Final = (0.03, 0.07)
+NICS: t.Final = 12
+PHASES: t.Final = ("exec", "wire", "queue", "reserve", "gateway", "turn", "move", "configure", "commit", "answer")
+_FIELD: t.Final = re.compile(r"(\w+)=(\S+)")
+
+
+def measure(setting: Setting) -> Measured:
+    """No figure of its own: raw data for the page."""
+    cluster = Cluster(setting.lab())
+    node = cluster.nodes[0]
+    with ExitStack() as stack:
+        stack.enter_context(contenders.warm(cluster, node, NICS))
+        places = stack.enter_context(Places(node))
+        caller = stack.enter_context(Remote(node))
+        ours = places.ours(logLevel="debug")
+        since, calls = time.time(), {}
+        for number in range(QUICK_CALLS if setting.quick else CALLS):
+            name = f"phases-{number}"
+            steps = [
+                ours.step(verb, name, places.pods()[0], pause=setting.dice.uniform(*PAUSE)) for verb in ("ADD", "DEL")
+            ]
+            calls[name] = caller.row(*steps)[0]
+        told = _told(node, since)
+    taken = [_phases(call, told[name]) for name, call in calls.items() if name in told]
+    if len(taken) < len(calls):
+        setting.tell(f"the log has {len(taken)} of {len(calls)} calls")
+    samples = {phase: [one[phase] for one in taken] for phase in PHASES}
+    whole = [round(sum(one.values()), 3) for one in taken]
+    means = {phase: round(statistics.fmean(values), 3) for phase, values in samples.items()}
+    spreads = {phase: asdict(Spread.of(values, "ms")) for phase, values in samples.items()}
+    raw = {
+        "unit": "ms",
+        "means": means,
+        "spreads": spreads,
+        "whole": asdict(Spread.of(whole, "ms")),
+        "samples": samples,
+    }
+    return Measured((), raw, str(NICS))
+
+
+def _told(node: Node, since: float) -> dict[str, dict[str, float]]:
+    """Container ► what the agent said of its ADD."""
+    argv = ["journalctl", "--unit=qingagent.service", "--output=cat", f"--since=@{since:.0f}", "--no-pager"]
+    found = {}
+    for line in node.run(argv).stdout.splitlines():
+        words = re.search(r"ADD (\S+) \S+, phase by phase", line)
+        if words:
+            found[words[1]] = {name: float(value) for name, value in _FIELD.findall(line) if _is_number(value)}
+    return found
+
+
+def _phases(call: t.Mapping[str, t.Any], told: t.Mapping[str, float]) -> dict[str, float]:
+    """In ms; they add up to what the caller saw."""
+    inside = {phase: told.get(phase, 0.0) for phase in PHASES[2:-1]}
+    began = (told["asked_at"] - call["began"]) * 1000
+    answer = call["seconds"] * 1000 - began - sum(inside.values())
+    inside["queue"] -= told["wire"]
+    taken = {"exec": began, "wire": told["wire"], **inside, "answer": answer}
+    return {phase: round(taken[phase], 3) for phase in PHASES}
+
+
+def _is_number(text: str) -> bool:
+    return re.fullmatch(r"\d+\.\d+", text) is not None
