@@ -28,7 +28,6 @@ OURS, HOST_DEVICE, FLOOR, BARE, VERSION = "qingcni", "host-device", "floor", "ba
 HOST, PARKING, POD = "bench-host", "bench-parking", "bench-pod"  # namespaces of the node
 DEBIANS: t.Final = "/usr/lib/cni"
 PLUGIN: t.Final = "/opt/cni/bin/qingcni"
-_CALLER: t.Final = "/run/bench-caller.py"
 _MASTER, _MOVED = "bm", "bf"  # links: what macvlan stands on, what is moved at the floor
 _SUBNET: t.Final = "198.18.0.0/16"  # RFC 2544: nobody's
 
@@ -68,22 +67,12 @@ class Remote:
     _process: t.Optional[subprocess.Popen[str]] = field(default=None, repr=False)
 
     def __enter__(self) -> Remote:
-        text = Path(__file__).with_name("caller.py").read_text(encoding="utf-8")
-        self.node.path(_CALLER).write_text(text, encoding="utf-8")
-        enter = ["nsenter", "--target", str(self.node.pid), "--all", "--"]
-        if self.netns:
-            enter += ["nsenter", f"--net=/run/netns/{self.netns}", "--"]
-        self._process = subprocess.Popen(
-            [*enter, "/usr/bin/python3", "-I", _CALLER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
+        self._process = start(self.node, "caller", netns=self.netns)
         return self
 
     def __exit__(self, *exc_info: object) -> None:
-        if self._process and self._process.stdin and self._process.stdout:
-            self._process.stdin.close()
-            self._process.wait(30)
-            self._process.stdout.close()
-        self.node.path(_CALLER).unlink(missing_ok=True)
+        if self._process:
+            end(self._process)
 
     def row(self, *steps: t.Mapping[str, t.Any]) -> list[dict[str, t.Any]]:
         """One after the other."""
@@ -103,6 +92,23 @@ class Remote:
             raise SystemExit(f"on {self.node.name}: {answer['error']}")
         done: list[dict[str, t.Any]] = answer["done"]
         return done
+
+
+def start(node: Node, program: str, *words: str, netns: str = "") -> subprocess.Popen[str]:
+    """A module of this package on the node; it goes on until its stdin ends."""
+    inside = f"/run/bench-{program}.py"
+    text = Path(__file__).with_name(f"{program}.py").read_text(encoding="utf-8")
+    node.path(inside).write_text(text, encoding="utf-8")
+    enter = ["nsenter", "--target", str(node.pid), "--all", "--"]
+    if netns:
+        enter += ["nsenter", f"--net=/run/netns/{netns}", "--"]
+    argv = [*enter, "/usr/bin/python3", "-I", inside, *words]
+    return subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+
+def end(process: subprocess.Popen[str]) -> str:
+    """What it printed that was not read yet."""
+    return process.communicate(timeout=30)[0]
 
 
 class Places:
@@ -147,6 +153,8 @@ class Places:
         for link in netns.links(FABRIC):
             if link.startswith("b") and link.endswith(f"-{self.node.name}"):
                 run(["ip", "-n", FABRIC, "link", "delete", link], check=False)  # it went with its namespace
+        for program in self.node.path("/run").glob("bench-*.py"):
+            program.unlink()
         for network in self.node.path("/var/lib/cni/networks").glob("bench-*"):
             self.node.run(["rm", "-r", f"/var/lib/cni/networks/{network.name}"])
 

@@ -17,10 +17,13 @@ exec until qingcni has read its configuration (`exec`), and from the agent's las
     answer     the result travels back, is printed, and the interpreter ends
 
 These calls' lines in the log make them slower by what it takes to write them; no bar is held against them.
+
+Then what the kernel does meanwhile: the stacks of the agent's threads that are inside a message to netlink (`stacks`).
 """
 
 from __future__ import annotations
 
+import json
 import re
 import statistics
 import time
@@ -50,14 +53,21 @@ def measure(setting: Setting) -> Measured:
         places = stack.enter_context(Places(node))
         caller = stack.enter_context(Remote(node))
         ours = places.ours(logLevel="debug")
-        since, calls = time.time(), {}
-        for number in range(QUICK_CALLS if setting.quick else CALLS):
-            name = f"phases-{number}"
-            steps = [
-                ours.step(verb, name, places.pods()[0], pause=setting.dice.uniform(*PAUSE)) for verb in ("ADD", "DEL")
-            ]
-            calls[name] = caller.row(*steps)[0]
+        count = QUICK_CALLS if setting.quick else CALLS
+
+        def add(name: str) -> dict[str, t.Any]:
+            pauses = [setting.dice.uniform(*PAUSE) for __ in range(2)]
+            steps = [ours.step(verb, name, places.pods()[0], pause=one) for verb, one in zip(("ADD", "DEL"), pauses)]
+            return caller.row(*steps)[0]
+
+        since = time.time()
+        calls = {name: add(name) for name in (f"phases-{number}" for number in range(count))}
         told = _told(node, since)
+        agent = node.run(["systemctl", "show", "--property=MainPID", "--value", "qingagent.service"]).stdout.strip()
+        watcher = contenders.start(node, "stacks", agent)
+        for number in range(count):
+            add(f"stacks-{number}")
+        stacks = json.loads(contenders.end(watcher))
     taken = [_phases(call, told[name]) for name, call in calls.items() if name in told]
     if len(taken) < len(calls):
         setting.tell(f"the log has {len(taken)} of {len(calls)} calls")
@@ -71,6 +81,7 @@ def measure(setting: Setting) -> Measured:
         "spreads": spreads,
         "whole": asdict(Spread.of(whole, "ms")),
         "samples": samples,
+        "stacks": stacks,
     }
     return Measured((), raw, str(NICS))
 

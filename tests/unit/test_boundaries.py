@@ -22,6 +22,7 @@ RANKS = {
     "__init__": 0,
     "errors": 0,
     "context": 0,
+    "afterwards": 1,
     "guarded": 1,
     "wire": 1,
     "states": 1,

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import pytest
 
-from hostnic import wire
+from hostnic import afterwards, wire
 from hostnic.agent.lanes import LANES, lane_of
 from hostnic.agent.server import Server
 from hostnic.agent.unix import UnixDoor, listen_at
@@ -126,6 +126,23 @@ def test_a_request_is_answered_and_the_connection_closed(bench: Bench) -> None:
         data = sock.recv(65536)
         assert wire.decode_answer(data[4:]) == Answer("r", 0, "done")
         assert sock.recv(1) == b""
+
+
+def test_what_can_wait_waits_until_the_caller_has_its_answer(bench: Bench) -> None:
+    received, done = threading.Event(), threading.Event()
+
+    def handler(request: Request, *__: t.Any) -> Answer:
+        afterwards.do(lambda: done.set() if received.wait(20) else None)
+        return Answer(request.request_id, 0)
+
+    bench.handler = handler
+    bench.serve()
+    sock = bench.send()
+    frame = sock.recv(65536)  # while that action still waits for it
+    assert wire.decode_answer(frame[4:]) == Answer("r", 0)
+    received.set()
+    assert done.wait(20)
+    sock.close()
 
 
 def test_the_descriptor_arrives_and_is_closed_afterwards(bench: Bench, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import logging
 import typing as t
 from dataclasses import replace
 
+from . import afterwards
 from .config import Settings
 from .context import current
 from .demand import USUAL_LEAD, Demand
@@ -119,7 +120,7 @@ class Pool:
         """Served, or waiting no longer."""
         with self._table.lock:
             self._queue.remove(place)
-        self._wake()
+        afterwards.do(self._wake)
 
     def commit(self, key: LeaseKey, netns_inode: int, ifindex: int) -> None:
         """The NIC is in the pod and configured."""
@@ -376,7 +377,7 @@ class Pool:
                 changes.update(workload="")
                 target = State.QUARANTINE if nic.state is State.IN_USE else target
             self._table.apply([Move(nic, target, changes)], drop=[lease])
-        self._wake()
+        afterwards.do(self._wake)
 
     def _accepts(self, place: Place, nic: Nic) -> bool:
         """Of the vxnets that it names, or of the agent's: those of other networks are theirs."""

@@ -12,7 +12,7 @@ import time
 import typing as t
 from functools import partial
 
-from .. import wire
+from .. import afterwards, wire
 from ..cni.plugin import defect, refusal
 from ..errors import Busy, HostnicError
 from .connection import Connection, HungUpEarly, room_for_connections
@@ -243,10 +243,11 @@ class Server:
                 return  # the server's thread closes it
             self._running.add(connection)
         try:
-            answer = self._answer(connection, request)
-            # what failed because the agent stops, the next agent will do; what is done is told in any case
-            if answer.exit == 0 or not connection.cancelled():
-                connection.send(answer)
+            with afterwards.gathered():
+                answer = self._answer(connection, request)
+                # what failed because the agent stops, the next agent will do; what is done is told in any case
+                if answer.exit == 0 or not connection.cancelled():
+                    connection.send(answer)
         finally:
             with self._changed:
                 self._running.discard(connection)

@@ -4,11 +4,12 @@
 from __future__ import annotations
 
 import contextlib
+import contextvars
 import json
 import logging
 import typing as t
 
-from .. import context, redact, telemetry
+from .. import afterwards, context, redact, telemetry
 from ..errors import HostnicError
 from ..model import pod_of
 from ..ports import Clock
@@ -67,7 +68,7 @@ class Plugin:
         asked = request.asked_at if 0.0 <= started - request.asked_at <= _LONGEST_QUEUE else started
         with telemetry.timed(self._clock, asked) as phases:
             answer, outcome = self._handled(request, descriptor, cancelled, started)
-        self._listener.called(request.verb, outcome, sum(phases.values()), phases)
+        afterwards.do(lambda: self._listener.called(request.verb, outcome, sum(phases.values()), phases))
         return answer
 
     def _handled(
@@ -93,9 +94,7 @@ class Plugin:
             except Exception as error:
                 log.exception("%s: a defect", who)
                 return refusal(request.request_id, defect(error), _spoken(request.stdin)), "defect"
-            log.info("%s done in %.0f ms", who, (self._clock() - started) * 1000)
-            if loglevel.wanted(logging.DEBUG):
-                log.debug("%s, phase by phase", who, extra=context.fields(**_trace(request, started)))
+            _done(who, (self._clock() - started) * 1000, _trace(request, started))
             return Answer(request.request_id, 0, stdout), "ok"
 
     def _add(self, call: Invocation, request: Request, descriptor: t.Optional[int], wait: Wait) -> str:
@@ -191,11 +190,21 @@ def _pod(request: Request) -> str:
     return pod_of({name: value for name, __, value in pairs})
 
 
+def _done(who: str, took: float, trace: t.Mapping[str, str]) -> None:
+    """Say so, as of now, once the caller has its answer."""
+    say = contextvars.copy_context().run
+    afterwards.do(lambda: say(log.info, "%s done in %.0f ms", who, took))
+    if trace:
+        afterwards.do(lambda: say(log.debug, "%s, phase by phase", who, extra=context.fields(**trace)))
+
+
 def _trace(request: Request, started: float) -> dict[str, str]:
     """Where the time of a call went, in ms: on the way to here (`wire`, a part of `queue`), then in each phase.
 
-    `asked_at`: boot seconds, so that a runtime's own times can be laid beside these.
+    `asked_at`: boot seconds, so that a runtime's own times can be laid beside these. Empty where nobody wants to know.
     """
+    if not loglevel.wanted(logging.DEBUG):
+        return {}
     took = {"wire": started - request.asked_at, **telemetry.so_far()}
     return {"asked_at": f"{request.asked_at:.6f}", **{name: f"{spent * 1000:.3f}" for name, spent in took.items()}}
 

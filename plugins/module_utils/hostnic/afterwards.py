@@ -1,0 +1,34 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What can wait until the caller has its answer: waking other threads, which compete with the call, and counting it."""
+
+from __future__ import annotations
+
+import contextlib
+import contextvars
+import typing as t
+
+Action = t.Callable[[], object]
+
+_later: contextvars.ContextVar[t.Optional[list[Action]]] = contextvars.ContextVar("afterwards", default=None)
+
+
+def do(action: Action) -> None:
+    """At the end of what is `gathered`; at once where nobody gathers. Must not raise."""
+    later = _later.get()
+    if later is None:
+        action()
+    else:
+        later.append(action)
+
+
+@contextlib.contextmanager
+def gathered() -> t.Iterator[None]:
+    """A call of this thread's, up to its answer. Its actions are carried out at the end, in their order."""
+    later: list[Action] = []
+    token = _later.set(later)
+    try:
+        yield
+    finally:
+        _later.reset(token)
+        for action in later:
+            action()
