@@ -7,6 +7,7 @@ import array
 import json
 import os
 import pty
+import random
 import socket
 import subprocess
 import threading
@@ -419,9 +420,7 @@ def test_its_constants_are_the_packages() -> None:
     assert constants()["BAD_ANSWER"] == spec.PROTOCOL_MISMATCH
 
 
-@pytest.mark.parametrize("verb", ["VERSION", "ADD", "DEL"])
-def test_it_loads_c_modules_only(qingcni: Qingcni, verb: str) -> None:
-    report = """
+REPORT = """
 import sys
 bare = set(sys.modules)
 import posix
@@ -434,10 +433,59 @@ class Reporter:
         return getattr(posix, name)
 namespace["posix"] = Reporter()
 """
-    result = qingcni.run(verb, before=report)
+
+
+@pytest.mark.parametrize("verb", ["VERSION", "ADD", "DEL"])
+def test_it_loads_c_modules_only(qingcni: Qingcni, verb: str) -> None:
+    result = qingcni.run(verb, before=REPORT)
     for line in result.stderr.decode().splitlines():
         name, __, origin = line.partition(" ")
         assert origin == "built-in" or ".so" in origin, name
+
+
+def test_a_usual_call_takes_no_parser(qingcni: Qingcni) -> None:
+    """Loading one takes longer than all else that qingcni does."""
+    result = json.dumps({"cniVersion": "1.0.0", "ips": [{"address": "10.0.0.2/24"}], "odd": "a\\b"})
+    report = REPORT.replace("bare = set(sys.modules)", "bare = set()")
+    agent = FakeAgent(qingcni.address, answering(stdout=result))
+    said = qingcni.run("ADD", before=report)
+    agent.close()
+    assert (said.exit, said.stdout) == (0, result.encode())
+    loaded = {line.split()[0] for line in said.stderr.decode().splitlines()}
+    assert "_socket" in loaded and "_json" not in loaded
+
+
+WORDS = ("a", "é", '"', "\\", "\n", "/", ",", ":", "{", "}", '","stderr":""}', ',"stdout":"', "\udcff", "\x7f", "0")
+
+
+def test_its_shortcuts_say_what_a_parser_and_an_encoder_say() -> None:
+    body, dice, plain = constants(), random.Random(11), 0
+    for __ in range(3000):
+        text = "".join(dice.choices(WORDS, k=dice.randrange(8)))
+        assert json.loads(body["_quote"](text)) == text
+        stderr = dice.choice(["", "", text])
+        answer = Answer("0a1b", dice.choice([0, 1, 1, 12, -1]), text, stderr)
+        found = body["_plain_answer"](wire.encode_answer(answer)[4:], "0a1b")
+        if found is not None:
+            plain += 1
+            assert found == (answer.exit, text.encode()) and stderr == ""
+    assert plain > 300
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b'{"id":"0a1b","exit":0,"stdout":"","more":"","stderr":""}',
+        b'{"id":"0a1b","exit":0,"stdout":"","stderr":""}x',
+        b'{"id":"ffff","exit":0,"stdout":"","stderr":""}',
+        b'{"id":"0a1b","exit":"0","stdout":"","stderr":""}',
+        b'{"id":"0a1b","exit":,"stdout":"","stderr":""}',
+        b'{"id":"0a1b","exit":0,"stdout":"\\u00e9","stderr":""}',
+        b'{"exit":0,"id":"0a1b","stdout":"","stderr":""}',
+    ],
+)
+def test_an_unusual_answer_is_left_to_the_parser(answer: bytes) -> None:
+    assert constants()["_plain_answer"](answer, "0a1b") is None
 
 
 def test_the_body_runs_as_it_is_laid_on_nodes(tmp_path: Path) -> None:

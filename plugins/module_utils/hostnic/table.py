@@ -8,7 +8,7 @@ import threading
 import typing as t
 from dataclasses import replace
 
-from . import states
+from . import afterwards, states
 from .context import current, fields
 from .model import Fact, Intent, KnownVxnet, Lease, LeaseKey, Nic, Record
 from .ports import Clock, Journal, Store
@@ -146,7 +146,7 @@ class Table:
                 self._forget(record)
             self.changed.notify_all()
         if any(nic.state is State.QUARANTINE for nic in after):
-            self.rested.set()
+            afterwards.do(self.rested.set)
         ended = {record.nic_id: record for record in drop if isinstance(record, Lease)}
         for source, nic in zip(before, after):
             self._tell(source, nic, ended.get(nic.nic_id))
