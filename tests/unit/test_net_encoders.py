@@ -23,3 +23,11 @@ def test_the_links_ipv4_settings_survive_pyroute2s_own_use() -> None:
 def test_alternative_names_are_marked_as_nested() -> None:
     names = ("IFLA_PROP_LIST", (("IFLA_ALT_IFNAME", b"abc"),))
     assert encode("link", 109, 5, {"index": 7}, (names,)).hex().endswith("0c0034800800350061626300")
+
+
+def test_a_descriptor_is_the_last_attribute_and_no_message_is_kept_for_it() -> None:
+    name = (("IFLA_IFNAME", "eth0"),)
+    kept = encode("link", 16, 5, {"index": 7}, name)
+    moves = [encode("link", 16, 5, {"index": 7}, name, (28, number)) for number in range(3000)]
+    assert moves[258].hex() == "34" + kept.hex()[2:] + "08001c0002010000"
+    assert encode("link", 16, 5, {"index": 7}, name) is kept

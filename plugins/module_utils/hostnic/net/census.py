@@ -30,6 +30,7 @@ from .netlink import DUMP, REQUEST, Netlink, Request, Sockets, attributes
 
 _RTM_GETNSID: t.Final = 90
 _RTGEN: t.Final = 4
+_NETNSA_FD: t.Final = 3
 _NETNSA_NSID: t.Final = 1
 _READINGS: t.Final = 8  # at most, of what names there are
 
@@ -198,7 +199,7 @@ def _numbers(channel: Netlink) -> list[int]:
 
 def _number_of(channel: Netlink, descriptor: int) -> int:
     """-1 where the socket's namespace has no number for that one."""
-    request = encode("netns id", _RTM_GETNSID, REQUEST, {"family": 0}, (("NETNSA_FD", descriptor),))
+    request = encode("netns id", _RTM_GETNSID, REQUEST, {"family": 0}, descriptor=(_NETNSA_FD, descriptor))
     body = channel.ask(Request(request, "ask for a network namespace's number"))
     return _number(body) if body is not None else -1
 

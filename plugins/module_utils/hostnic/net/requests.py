@@ -19,6 +19,7 @@ _RTM_DELADDR: t.Final = 21
 _RTM_NEWROUTE: t.Final = 24
 _RTM_NEWLINKPROP: t.Final = 108
 _RTM_DELLINKPROP: t.Final = 109
+_IFLA_NET_NS_FD: t.Final = 28
 _STATIC: t.Final = 4
 # networkd takes rules and routes away that it did not make, except the kernel's: so ours on the host say they are
 PROTO_KERNEL: t.Final = 2
@@ -48,8 +49,6 @@ def set_link(
     attributes, by their names.
     """
     attributes: list[tuple[str, t.Any]] = []
-    if netns is not None:
-        attributes.append(("IFLA_NET_NS_FD", netns))
     if name is not None:
         attributes.append(("IFLA_IFNAME", name))
     if mac is not None:
@@ -62,7 +61,8 @@ def set_link(
     attributes += more
     change = add | clear | (IFF_UP if up is not None else 0)
     fields = {"index": index, "flags": add | (IFF_UP if up else 0), "change": change}
-    return Request(encode("link", RTM_NEWLINK, REQUEST | ACK, fields, tuple(attributes)), purpose)
+    there = (_IFLA_NET_NS_FD, netns) if netns is not None else None
+    return Request(encode("link", RTM_NEWLINK, REQUEST | ACK, fields, tuple(attributes), there), purpose)
 
 
 def drop_xdp(index: int, mode: int, purpose: str) -> Request:
