@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import itertools
 import os
 import shutil
@@ -13,6 +14,7 @@ import sys
 import textwrap
 import threading
 import typing as t
+import weakref
 from pathlib import Path
 
 import pytest
@@ -243,6 +245,22 @@ def test_what_cannot_be_read_is_told_unless_all_were_found(lost: Lost, tmp_path:
     with pytest.raises(LinkFailed, match="cannot look into .*/7/task/7/ns/net: Invalid argument"):
         _searched(lost.world, tmp_path, ["52:54:9f:00:00:00"])
     assert _searched(lost.world, tmp_path, []) == {}
+
+
+def test_a_search_in_vain_leaves_nothing_for_the_garbage_collector(lost: Lost, tmp_path: Path) -> None:
+    (_process(tmp_path, 7, "net:[77]") / "task/7/ns/net").unlink()
+    (tmp_path / "7/task/7/ns/net").mkdir()
+    links = lost.world.links
+    search = Census(links._envoy, (Known(links._host_fd, links._host),), tmp_path)
+    ended = weakref.ref(search)
+    gc.disable()
+    try:
+        with pytest.raises(LinkFailed, match="cannot look into"):
+            search.places(["52:54:9f:00:00:00"])
+        del search
+        assert ended() is None
+    finally:
+        gc.enable()
 
 
 @pytest.mark.parametrize("refused", ["open", "enter", "make a socket", "list", "list by number"])

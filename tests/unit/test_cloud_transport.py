@@ -5,12 +5,14 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import gc
 import ipaddress
 import socket
 import ssl
 import threading
 import time
 import typing as t
+import weakref
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
@@ -19,7 +21,8 @@ import pytest
 from hostnic import errors
 from hostnic.cloud.connection import tls_context
 from hostnic.cloud.credentials import Access
-from tests.support.scripted_api import OK, ScriptedApi, connection, failing
+from hostnic.cloud.sdk import BadAnswer, Exchange, Route
+from tests.support.scripted_api import KEY, OK, ScriptedApi, connection, failing
 
 
 @pytest.fixture
@@ -249,3 +252,21 @@ def test_file_that_holds_no_ca(tmp_path: Path) -> None:
     with pytest.raises(errors.InvalidConfig, match="ca_file .*ca.pem cannot be used"):
         tls_context(Access(ca_file=str(path)))
     assert tls_context(Access(protocol="http")) is None
+
+
+# -- what a call leaves ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("answer", [OK, b"none"])
+def test_nothing_for_the_garbage_collector(api: ScriptedApi, answer: bytes) -> None:
+    api.script = [answer]
+    exchange = Exchange(Route("127.0.0.1", api.port, 5.0, None), KEY, "pek3a")
+    ended = weakref.ref(exchange)
+    gc.disable()
+    try:
+        with contextlib.suppress(BadAnswer):
+            exchange.run("DescribeZones", {}, uri="/iaas/", post=False)
+        del exchange
+        assert ended() is None
+    finally:
+        gc.enable()

@@ -84,6 +84,10 @@ class Exchange:
             return answer
         finally:
             self._link.close()
+            # An exchange is for one request. What the SDK and the link know of whom would else make them garbage of the
+            # kind that is only found by looking for it: some fifty objects each time.
+            self._sdk.__dict__.clear()
+            del self._link.left
 
     def read(self, response: http.client.HTTPResponse) -> bytes:
         """The whole body, before its connection goes; a server that drips it does not hold us for ever."""

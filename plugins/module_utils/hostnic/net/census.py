@@ -82,7 +82,9 @@ class Census:
         if not self._found(wanted):
             self._look_by_number()
         if self._trouble and not self._found(wanted):
-            raise self._trouble[0]
+            first = self._trouble[0]
+            # anew: what is raised holds this census by its traceback, and this census holds `first`
+            raise LinkFailed(first.message, **first.details)
         both = {**{mac: places[0] for mac, places in self._likely.items()}, **self._sure}
         return {mac: both[mac] for mac in wanted & both.keys()}
 
