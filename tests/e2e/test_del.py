@@ -124,6 +124,7 @@ def test_a_del_succeeds_without_a_word(
     assert box.call_del(netns="") == DONE
     assert box.leases() == []
     if not fate.__name__.startswith("detached"):
+        until(lambda: nic in cluster.parked(node), 30, "the NIC in parking")  # the kernel takes its time for a netns
         assert_bare(cluster.parked(node)[nic])
     attachment.delete(node, box.name)
     cluster.wait_sound(node)

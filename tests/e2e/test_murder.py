@@ -37,7 +37,7 @@ def victim(node: Node, sandbox: Make) -> Sandbox:
 def back(cluster: Cluster, node: Node, nic: str) -> None:
     """Until it is READY as any other; nobody does anything for it."""
     until(lambda: nic in cluster.parked(node), 30, "the NIC in parking")
-    assert nic not in {lease["nic_id"] for lease in cluster.ask(node, "leases")}
+    until(lambda: nic not in {lease["nic_id"] for lease in cluster.ask(node, "leases")}, 10, "the end of its lease")
     assert nic in cluster.wait_rest(node)
     assert_bare(cluster.parked(node)[nic])
     cluster.wait_sound(node)
