@@ -5,8 +5,8 @@ from __future__ import annotations
 
 import typing as t
 
-from plugins.module_utils.hostnic import wire
-from plugins.module_utils.hostnic.errors import HostnicError
+from hostnic import wire
+from hostnic.errors import HostnicError
 from tests.lab.errors import LabError
 from tests.lab.lab import Node
 
