@@ -52,7 +52,7 @@ def inventory(tmp_path: Path) -> Inventory:
 
 @pytest.mark.parametrize(
     ("nodes", "account", "share"),
-    [(4, "50/s", 12.5), (3, 10, 3.333), (3, "1", 0.333), (5, "1.0 /s", 0.2)],
+    [(4, "50/s", 11.25), (7, 10, 1.285), (3, "1", 0.3), (1000, "50 /s", 0.045)],
 )
 def test_each_node_has_its_share_and_all_together_no_more(
     inventory: Inventory, nodes: int, account: t.Any, share: float
@@ -63,16 +63,16 @@ def test_each_node_has_its_share_and_all_together_no_more(
 
 
 def test_a_limit_does_not_make_the_shares_larger(inventory: Inventory) -> None:
-    assert inventory.told(4, "--limit", "node2", qingagent_account_rate="10/s")["rate"] == "2.5/s"
+    assert inventory.told(4, "--limit", "node2", qingagent_account_rate="10/s")["rate"] == "2.25/s"
 
 
 def test_without_the_group_all_of_the_inventory_counts(inventory: Inventory) -> None:
     """More than there are, so that the budget holds in any case."""
-    assert inventory.told(2, group="workers", qingagent_account_rate="10/s")["rate"] == "2.5/s"
+    assert inventory.told(2, group="workers", qingagent_account_rate="10/s")["rate"] == "2.25/s"
 
 
 def test_more_nodes_elsewhere_may_be_told(inventory: Inventory) -> None:
-    assert inventory.told(2, qingagent_account_rate="10/s", qingagent_account_nodes=5)["rate"] == "2.0/s"
+    assert inventory.told(2, qingagent_account_rate="10/s", qingagent_account_nodes=5)["rate"] == "1.8/s"
 
 
 def test_without_a_budget_each_agent_has_its_default(inventory: Inventory) -> None:
@@ -85,9 +85,9 @@ def test_an_agents_own_rate_wins_even_where_it_is_the_default(inventory: Invento
 
 
 def test_below_what_an_agent_needs_there_is_a_warning(inventory: Inventory) -> None:
-    told = inventory.told(3, qingagent_account_rate="0.5/s")
-    assert told["rate"] == "0.2/s" and told["problems"] == []
-    assert "0.5/s calls a second make less than 0.2 for each of 3 nodes" in told["warnings"][0]
+    told = inventory.told(3, qingagent_account_rate="0.05/s")
+    assert told["rate"] == "0.03/s" and told["problems"] == []
+    assert "0.05/s calls a second make less than 0.03 for each of 3 nodes" in told["warnings"][0]
 
 
 def test_what_is_no_rate_is_refused_by_its_name(inventory: Inventory) -> None:

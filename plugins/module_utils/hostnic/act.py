@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import typing as t
 import uuid
 from dataclasses import replace
@@ -56,7 +57,8 @@ class Actor:
     # -- growing -------------------------------------------------------------------------------------------------------
 
     def _create(self, action: planning.Create) -> None:
-        vxnet = self._observer.read_vxnets([action.vxnet_id]).get(action.vxnet_id)
+        wanted = math.inf if action.private_ips else action.count  # how full it is tells why an address is refused
+        vxnet = self._observer.vxnet_for(action.vxnet_id, wanted)
         problem = vxnet.problem() if vxnet else no_such_vxnet(action.vxnet_id)
         if vxnet is None or problem:
             return self._blocked(action.vxnet_id, problem or no_such_vxnet(action.vxnet_id))
@@ -85,6 +87,7 @@ class Actor:
         nics = [Nic(c.nic_id, action.vxnet_id, c.private_ip, State.DETACHED, now, action.purpose) for c in made]
         self._table.apply([Move(nic, State.DETACHED) for nic in nics], drop=[intent], durable=True)
         self._parts.pool.demand.made((nic.nic_id for nic in nics), now - intent.since)
+        self._observer.taken(action.vxnet_id, count)
         self.cursor = policy.advance(self._parts.settings.policy, self.cursor, failed=False)
         return None
 
@@ -198,7 +201,8 @@ class Actor:
                 if not crowded:
                     self._not_attached(ids, error)
             return
-        self._table.apply(put=[replace(intent, job_id=job_id)] if job_id else [], drop=[] if job_id else [intent])
+        begun = replace(intent, job_id=job_id, since=self._parts.clock())
+        self._table.apply(put=[begun] if job_id else [], drop=[] if job_id else [intent])
         if action == "attach":
             self._parts.pool.demand.sent(ids, intent.since)
             self._jobs.accepted(ids)

@@ -41,7 +41,8 @@ class Adopter:
         self._first_seen.update((nic.nic_id, before.get(nic.nic_id, now)) for nic in strangers)
         ours = [nic for nic in strangers if nic.role != 1 and self._parts.purpose(nic)]
         self._were_attached |= {nic.nic_id for nic in ours if nic.attached}
-        self._awaited = frozenset(map(self._parts.purpose, ours))
+        awaited = frozenset(map(self._parts.purpose, ours))
+        self._awaited = awaited if thorough else self._awaited | awaited
         self.ripe_at = math.inf
         hidden = [nic for nic in ours if self._parts.here(nic) and nic.nic_id not in links]
         places: t.Mapping[str, PodPlace] = {}
@@ -76,7 +77,7 @@ class Adopter:
         return [nic for nic in nics if nic.nic_id not in leaving]
 
     def awaits(self, purpose: str) -> bool:
-        """Whether such NICs were there at the last look, not explained yet."""
+        """Whether such NICs were there at the last look around or since, not explained yet."""
         return purpose in self._awaited
 
     def _free(self, cloud: CloudNic, known_for: float) -> None:

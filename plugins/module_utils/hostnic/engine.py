@@ -36,10 +36,11 @@ class Engine:
         level: t.Optional[t.Callable[[], str]] = None,
         probed: t.Optional[Probed] = None,
         listener: Telemetry = SILENCE,
+        wake: t.Optional[threading.Event] = None,
     ) -> None:
         """`level`: see `Parts`; the settings' own where nothing else tells. `probed`: what is known of the cloud."""
         probed = probed or Probed()
-        self.wake = threading.Event()
+        self.wake = wake or threading.Event()
         self._store = store
         self.table = Table(store, clock)
         self.table.open(boot_id, instance_id)

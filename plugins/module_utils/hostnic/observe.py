@@ -12,9 +12,9 @@ from .adopt import Adopter
 from .blocks import Blocks
 from .errors import Busy, Denied, HostnicError, LinkFailed, Unreachable
 from .jobs import AttachJobs
-from .model import GATEWAY, POOL, CloudNic, Intent, KnownVxnet, Link, Nic, Vxnet
+from .model import CloudNic, Intent, KnownVxnet, Link, Nic, Vxnet
 from .parts import Parts, in_place
-from .settle import ATTACH_TRIES, JOB_PATIENCE, VISIBLE, Verdict, Witness, settle
+from .settle import ATTACH_TRIES, JOB_PATIENCE, LINK_PATIENCE, VISIBLE, Verdict, Witness, settle
 from .states import SERVING, State
 from .table import Move
 
@@ -23,7 +23,12 @@ log = logging.getLogger("hostnic.observe")
 ABSENT_LOOKS: t.Final = 3  # in a row, before a NIC that the cloud does not show counts as absent
 POLL: t.Final = 4.0  # s between looks while something is under way; link events come sooner
 GATHER: t.Final = 1.0  # s in which the links of one attach job are awaited before the cloud is asked about them
-GATEWAYS_EVERY: t.Final = 10  # looks around, where no gateway NIC is wanted or known
+NAMES_EVERY: t.Final = 600.0  # s between readings of all that bears our name, where nothing changes or calls are scarce
+NAMES_WITHIN: t.Final = 600.0  # s from the start to the first of them, where calls are scarce
+FRESH: t.Final = 60.0  # s for which a vxnet that has plenty of room is not read anew
+PLENTY: t.Final = 50  # addresses besides those that are wanted: others take some meanwhile
+LONG: t.Final = 1.0  # s of reading after which links are listed anew
+SOON: t.Final = 10.0  # s within which the link of a NIC has come, if it comes
 QUIET_LIMIT: t.Final = 120.0  # s, the longest pause between looks when nothing changes
 
 
@@ -37,8 +42,12 @@ class Observer:
         self._table = parts.table
         self._adopter = Adopter(parts, self.read_vxnets)
         self.looked_at = float("-inf")  # the end of the last look that succeeded
-        self._around_at = float("-inf")  # when all of this instance's and all of our name are to be read
-        self._arounds = 0
+        self._around_at = float("-inf")  # when all of this instance's NICs are to be read
+        within = NAMES_WITHIN * (0.2 + 0.8 * parts.dice()) if parts.settings.calls_are_scarce else 0.0
+        self._names_at = parts.clock() + within  # when all of our name are to be read with them
+        self._attached: t.Optional[list[CloudNic]] = None  # to this instance, read just now
+        self._vxnets: dict[str, tuple[float, Vxnet]] = {}  # since when they are known so
+        self._unread = False  # whether those that the journal knows have yet to be read
         self._arrived: frozenset[str] = frozenset()  # links of NICs being attached that the last look knew of
         self._interval = parts.settings.reconcile_interval
         self._poll = POLL
@@ -59,21 +68,29 @@ class Observer:
         doubt, primary = proof.doubt(instance_id, attached, links), proof.primary_of(attached)
         if doubt or primary is None:
             raise Denied(doubt, remedy="write this machine's own id into /etc/qingcloud/instance-id")
-        self.read_vxnets([*self._parts.settings.vxnet, primary.vxnet_id])
+        self._unread = self._parts.settings.calls_are_scarce  # as they were before the restart, they will do for now
+        known = self._table.vxnets() if self._unread else {}
+        self.read_vxnets(one for one in (*self._parts.settings.vxnet, primary.vxnet_id) if one not in known)
         self._know_hosts_own(attached, links)
+        self._attached = None if self._table.intents() else attached  # jobs are looked at before NICs
         log.info("this machine is %s, its primary NIC is %s", instance_id, primary.nic_id)
 
     def due_in(self, links: t.Mapping[str, Link]) -> float:
         """Seconds until the next look; links that came up for NICs being attached ask for one soon."""
         attaching = self._table.nics(State.ATTACHING)
         arrived = {nic.nic_id for nic in attaching if nic.nic_id in links}
-        busy = attaching or self._table.nics(State.DETACHING, State.DELETING) or self._table.intents()
-        moments = [self._around_at]
+        intents = self._table.intents()
+        busy = attaching or self._table.nics(State.DETACHING, State.DELETING) or intents
+        # a link tells of the end of an attach: before it can have come there is nothing to see
+        usual = min(self._parts.pool.demand.lead_time(), SOON) + GATHER
+        sent = [intent.since + usual for intent in intents if intent.action == "attach" and intent.job_id]
+        moments = [max([self._around_at, *sent])]
         if arrived - self._arrived:
             at_once = len(arrived) == len(attaching) or self._parts.pool.waiting()
             moments.append(self.looked_at + (0.0 if at_once else GATHER))
         if busy:
-            moments.append(self.looked_at + self._poll)
+            only_sent = sent if len(sent) == len(intents) else []
+            moments.append(max([self.looked_at + self._poll, *only_sent]))
         return max(0.0, min(moments) - self._parts.clock())
 
     @property
@@ -88,8 +105,11 @@ class Observer:
             self._poll = GATHER  # the cloud may say so a little later
         self._arrived = arrived
         ordered, around = around, around or self._around_at <= self._parts.clock()
-        live = self._live_jobs()  # before the NICs: what a finished job did is then visible
+        began = self._parts.clock()
+        live = self._live_jobs(links)  # before the NICs: what a finished job did is then visible
         seen = {nic.nic_id: nic for nic in self._read_nics(links, around, ordered)}
+        if self._parts.clock() - began >= LONG:  # calls wait for their turn, links do not
+            links = self._parts.survey.run()
         if around:
             self._find_lost(links)
         now = self._parts.clock()
@@ -115,6 +135,8 @@ class Observer:
     def read_vxnets(self, vxnet_ids: t.Iterable[str]) -> dict[str, Vxnet]:
         """DescribeVxnets, remembered for the time when the cloud is away."""
         found = {vxnet.vxnet_id: vxnet for vxnet in self._parts.cloud.describe_vxnets(list(vxnet_ids))}
+        now = self._parts.clock()
+        self._vxnets.update((vxnet_id, (now, vxnet)) for vxnet_id, vxnet in found.items())
         before = self._table.vxnets()
         known = [
             KnownVxnet(v.vxnet_id, v.network, v.gateway, v.router_id, _host_address(before.get(v.vxnet_id)))
@@ -124,27 +146,58 @@ class Observer:
         self._table.apply(put=[record for record in known if before.get(record.vxnet_id) != record])
         return found
 
+    def vxnet_for(self, vxnet_id: str, count: float) -> t.Optional[Vxnet]:
+        """As it was read a moment ago where it had plenty of room for these, else read now; None if there is none."""
+        read_at, vxnet = self._vxnets.get(vxnet_id, (float("-inf"), None))
+        fresh = self._parts.clock() - read_at <= FRESH
+        if vxnet and fresh and not vxnet.problem() and (vxnet.available or 0) >= count + PLENTY:
+            return vxnet
+        return self.read_vxnets([vxnet_id]).get(vxnet_id)
+
+    def taken(self, vxnet_id: str, count: int) -> None:
+        """So many of its addresses, since it was read."""
+        read_at, vxnet = self._vxnets[vxnet_id]
+        if vxnet.available is not None:
+            self._vxnets[vxnet_id] = (read_at, replace(vxnet, available=vxnet.available - count))
+
     # -- reading -------------------------------------------------------------------------------------------------------
 
-    def _read_nics(self, links: t.Mapping[str, Link], around: bool, both: bool) -> list[CloudNic]:
-        """Around: all of this instance or of our name, or `both`. Else the table's, and what a lost answer made."""
+    def _read_nics(self, links: t.Mapping[str, Link], around: bool, ordered: bool) -> list[CloudNic]:
+        """Around: all of this instance, and at times all of our name. Else the table's, and what a lost answer made."""
         found: list[CloudNic] = []
         cloud, names = self._parts.cloud, self._parts.names
         if around:
-            attached = cloud.describe_nics(instance_id=self._parts.instance_id)
+            attached, self._attached = self._attached, None
+            if attached is None or ordered:
+                attached = cloud.describe_nics(instance_id=self._parts.instance_id)
             if not any(nic.role == 1 for nic in attached):
                 raise Unreachable("the cloud's list of this instance's NICs lacks the primary one: not believed")
             self._know_hosts_own(attached, links)
             found += [nic for nic in attached if self._parts.purpose(nic)]
+        due = ordered or (around and self._names_are_due())
         asked = {intent.purpose for intent in self._table.intents("create")}
-        due = both or self._arounds % GATEWAYS_EVERY == 0
-        gateways = due or self._parts.pool.gateways() or self._adopter.awaits(GATEWAY)
-        wanted = {POOL, *([GATEWAY] if gateways else [])} if around else asked
-        self._arounds += around
-        for purpose in sorted(wanted):
+        awaited = {purpose for purpose in names if around and self._adopter.awaits(purpose)}
+        for purpose in sorted(names if due else asked | awaited):
             found += cloud.describe_nics(name=names[purpose])
+        if due:
+            self._names_at = self._parts.clock() + NAMES_EVERY
+            self._refresh_vxnets()
         seen = {nic.nic_id for nic in found}
         return found + cloud.describe_nics(nic_ids=[n.nic_id for n in self._table.nics() if n.nic_id not in seen])
+
+    def _names_are_due(self) -> bool:
+        """Nobody waits for what they show, but where things change they are read with every look around."""
+        scarce = self._parts.settings.calls_are_scarce
+        if not scarce and self._interval < QUIET_LIMIT:
+            return True
+        growing = self._table.intents() or self._table.nics(State.ATTACHING, State.DETACHED)
+        return not (scarce and growing) and self._names_at <= self._parts.clock()
+
+    def _refresh_vxnets(self) -> None:
+        """Those that were believed to be as the journal knows them."""
+        if self._unread:
+            self._unread = False
+            self.read_vxnets(sorted({*self._parts.settings.vxnet, *self._table.vxnets()} - self._vxnets.keys()))
 
     def _know_hosts_own(self, attached: t.Sequence[CloudNic], links: t.Mapping[str, Link]) -> None:
         """Count what is not ours, and remember in which vxnets the host has an address of its own."""
@@ -167,11 +220,18 @@ class Observer:
             log.warning("%s", error.message)
             return False
 
-    def _live_jobs(self) -> frozenset[str]:
+    def _live_jobs(self, links: t.Mapping[str, Link]) -> frozenset[str]:
+        """Those that are not over, as far as is known: one whose links are all there is not asked about."""
         begun = [intent for intent in self._table.intents() if intent.job_id]
-        jobs = self._parts.cloud.describe_jobs([intent.job_id for intent in begun])
+        told = {intent.job_id for intent in begun if self._shows(intent, links)}
+        jobs = self._parts.cloud.describe_jobs([intent.job_id for intent in begun if intent.job_id not in told])
         self._jobs.seen(begun, jobs)
-        return frozenset(job_id for job_id, status in jobs.items() if status in ("pending", "working"))
+        return frozenset(told | {job_id for job_id, status in jobs.items() if status in ("pending", "working")})
+
+    def _shows(self, intent: Intent, links: t.Mapping[str, Link]) -> bool:
+        """Whether the kernel shows what an attach was to do; the cloud is believed to say so soon."""
+        recent = self._parts.clock() - intent.since < LINK_PATIENCE
+        return recent and intent.action == "attach" and all(nic_id in links for nic_id in intent.nic_ids)
 
     def _find_lost(self, links: t.Mapping[str, Link]) -> None:
         try:
@@ -248,7 +308,10 @@ class Observer:
         if around:
             quiet = table == self._before_around
             self._interval = min(2 * self._interval, max(QUIET_LIMIT, pause)) if quiet else pause
-            self._around_at = min(self.looked_at + self._interval, self._adopter.ripe_at)
+            # nodes that began together do not stay together
+            spread = 1.0 if self._parts.settings.calls_are_scarce else 0.2
+            pause = self._interval * (1 + spread * (self._parts.dice() - 0.5))
+            self._around_at = min(self.looked_at + pause, self._adopter.ripe_at)
             self._before_around = table
 
 

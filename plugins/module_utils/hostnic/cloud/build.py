@@ -17,6 +17,9 @@ from .limiter import RateLimiter
 from .qingcloud import QingCloud
 from .retry import Patience
 
+PATIENCE: t.Final = 20.0  # s
+FOR_A_POD: t.Final = 4  # calls
+
 
 def connect(
     settings: Settings,
@@ -26,7 +29,7 @@ def connect(
     limiter: t.Optional[RateLimiter] = None,
     breaker: t.Optional[Breaker] = None,
     observe: t.Optional[Observer] = None,
-    patience: float = 20.0,
+    patience: t.Optional[float] = None,
     clock: t.Callable[[], float] = time.monotonic,
     wall: t.Callable[[], float] = time.time,
     sleep: t.Callable[[float], object] = time.sleep,
@@ -36,8 +39,8 @@ def connect(
 
     `origins` as `settings.load` gives them: a zone that was only a default gives way to the access file's.
     `overrides` are keys of the access file (see `credentials.from_environ`). `patience`: seconds in which a
-    call, and a read's repetitions, have to be on their way.
-    `limiter` None: one of `settings.api_rate` calls a second, and a second's worth of them at once.
+    call, and a read's repetitions, have to be on their way; None: 20, or as long as a call may wait for its turn.
+    `limiter` None: one of `settings.api_rate` calls a second, and `burst_of` them at once.
     `breaker` None: one by the limiter's clock that tries again within `settings.reconcile_interval`, so that each
     round of the agent finds out.
     """
@@ -58,12 +61,13 @@ def connect(
 
     connection = FreshConnection(settings.access_file, overrides, made)
     retries = connection.access.retries
-    return QingCloud(connection, Patience(retries=retries, deadline=patience, clock=clock, sleep=sleep, rng=rng))
+    deadline = max(PATIENCE, limiter.longest) if patience is None else patience
+    return QingCloud(connection, Patience(retries=retries, deadline=deadline, clock=clock, sleep=sleep, rng=rng))
 
 
 def burst_of(settings: Settings) -> int:
-    """A second's worth of calls."""
-    return max(1, round(settings.api_rate))
+    """A second's worth of calls, and no fewer than a pod may wait for: vxnet, create, attach and the look after it."""
+    return max(FOR_A_POD, round(settings.api_rate))
 
 
 def zone_of(settings: Settings, access: Access, origins: t.Mapping[str, str]) -> str:

@@ -15,6 +15,7 @@ import time
 import typing as t
 from dataclasses import dataclass
 
+from ..configuration.settings import SCARCE
 from ..errors import RateLimited
 
 log = logging.getLogger("hostnic.cloud")
@@ -99,8 +100,9 @@ class _Bucket:
 class RateLimiter:
     """`rate` calls a second in the long run, `burst` at once: never more than rate * s + burst in any s seconds.
 
-    Nobody waits longer than `longest` seconds, or twice the time between two calls where that is more. Raises
-    ValueError where it could never call.
+    Whoever has less than a call a second shares its account with many, who may all begin at this moment: the first call
+    then comes at a random one of the time between two. Nobody waits longer than `longest` seconds, or twice the time
+    between two calls where that is more. Raises ValueError where it could never call.
     """
 
     def __init__(
@@ -124,11 +126,18 @@ class RateLimiter:
         self._longest = max(longest, 2 / rate)
         self._lock = threading.Lock()
         self._all = _Bucket(rate, float(burst), clock())
+        if rate < SCARCE:
+            self._all.tokens = min(self._all.burst, rng())
         self._actions: dict[str, _Bucket] = {}
         self._resume = clock()  # nothing is sent before
         self._pause = 0.0
         self._refusals = 0  # in a row
         self._held_back = 0
+
+    @property
+    def longest(self) -> float:
+        """Seconds that a call may wait for its turn."""
+        return self._longest
 
     def acquire(self, action: str = "", within: t.Optional[float] = None) -> float:
         """Wait for this caller's turn; returns the seconds waited. Turns are given in the order of asking.

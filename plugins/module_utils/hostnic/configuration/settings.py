@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 POLICIES: t.Final = ("FailRotate", "RoundRotate", "Random")
 DEGRADATIONS: t.Final = ("", "L0", "L1")
 LOG_LEVELS: t.Final = ("debug", "info", "warn", "error")
+# calls a second below which an agent shares its account with so many others that nothing is asked for before its time
+SCARCE: t.Final = 1.0
 PLACEHOLDER_VXNET: t.Final = "vxnet-xxxxxxx"
 
 
@@ -61,3 +63,8 @@ class Settings:
     manageaddr: str = _option("127.0.0.1:31081", "manageaddr", "address of health, metrics and introspection")
     statedir: str = _option("/var/lib/qingagent", "statedir", "journal and spool")
     rundir: str = _option("/run/qingagent", "rundir", "socket and token")
+
+    @property
+    def calls_are_scarce(self) -> bool:
+        """Each is at the cost of the account's other nodes."""
+        return self.api_rate < SCARCE
