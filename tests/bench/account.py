@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """One account in `hours`: an emulated cloud with a rate limit and a penalty, and the agents of its nodes.
 
-Of the product everything between the reconciler's loop and the socket is the real thing: the agent's loop itself, engine,
-plan, limiter, breaker and client, over HTTP on loopback. In memory are the links (nothing is done in a kernel) and the
-journal, since neither takes time by this clock.
+Of the product everything between the reconciler's loop and the socket is the real thing: the agent's loop itself,
+engine, plan, limiter, breaker and client, over HTTP on loopback. In memory are the links (nothing is done in a kernel)
+and the journal, since neither takes time by this clock.
 """
 
 from __future__ import annotations
@@ -194,7 +194,7 @@ class Agent:
         )  # fmt: skip
         on_link = loops.follow_links(engine)
         self.kernel.on_change = lambda: hours.at(hours.now(), lambda: on_link(None))
-        self._engine, self._stop = engine, Flag(hours)
+        self.engine, self._stop = engine, Flag(hours)
         stop = self._stop
         self._fiber = hours.begin(self.instance_id, lambda: loops.reconcile(engine, self._round_is_over, stop))
 
@@ -206,9 +206,9 @@ class Agent:
         self.up_at = None
 
     def _round_is_over(self) -> None:
-        told = self._engine.reconciler.explain()
+        told = self.engine.reconciler.explain()
         if self.up_at is None and told["looked_ago"] is not None:
             self.up_at = self.account.elapsed()
-        ready = len(self._engine.table.nics(State.READY))
+        ready = len(self.engine.table.nics(State.READY))
         if self.warm_at is None and ready >= self.settings.pool_low:
             self.warm_at = self.account.elapsed()

@@ -50,7 +50,7 @@ WANTED: t.Final[t.Mapping[str, Wanted]] = {
     "fleet-rejected": Wanted("fleet of 1,000 warming, calls rejected after the first minute over all of them", 0.02),
     "fleet-calls": Wanted("fleet of 1,000 warming, calls for each NIC over one at a time"),
     "fleet-steady": Wanted("fleet of 1,000 at rest, calls for each node and minute", 1.0),
-    "fleet-restart": Wanted("fleet of 1,000 restarting at once, time until all are up over that of one"),
+    "fleet-restart": Wanted("fleet of 1,000 restarting at once, until all have looked, over the rate limit alone"),
     "reconcile-60": Wanted("one reconcile with 60 NICs over with 1 NIC"),
     "agent-memory": Wanted("memory of an agent with 60 NICs over its bare imports", 1.3),
     "agent-cpu": Wanted("processor time of 1,000 ADDs of the agent over that of as many host-device + host-local"),

@@ -1,20 +1,21 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A thousand agents that do not know each other, and one account that may call fifty times a second.
 
-What runs: of each node the agent's own loop, engine, plan, limiter, breaker and client, each call over a socket of its own
-to one emulator, in the time of `hours`; see `account` for what is left out. All start within one second (`SKEW`) with empty
-journals, and have 40 vxnets to choose from, as they stand in a roll-out of one play. The emulator refuses the whole account
-with 2500 for its penalty of 30 s once more than 50 calls a second come than its bucket of 20 holds; answers take 0.1 s.
-Settings are the shipped ones but for `api-rate`: what the role gives an agent of 1,000 where `qingagent_account_rate` is
-50/s. Which is all that an agent knows of the others. The quick run has a fifth of the nodes and of the rate.
+What runs: of each node the agent's own loop, engine, plan, limiter, breaker and client, each call over a socket of its
+own to one emulator, in the time of `hours`; see `account` for what is left out. All start within one second (`SKEW`)
+with empty journals, and have 40 vxnets to choose from, as they stand in a roll-out of one play. The emulator refuses
+the whole account with 2500 for its penalty of 30 s once more than 50 calls a second come than its bucket of 20 holds;
+answers take 0.1 s. Settings are the shipped ones but for `api-rate`: what the role gives an agent of 1,000 where
+`qingagent_account_rate` is 50/s. Which is all that an agent knows of the others. The quick run has a fifth of the nodes
+and of the rate.
 
-`fleet-warm` is when the last pool has `pool-low` NICs ready, over what the limit alone takes: the calls that `LEAST` lists
-for each node, at 50 a second without a gap. They are the fewest there can be: lists hold more than a pool, so one create
-and one attach do, and no rule of the API lets two instances share an attach. `writes_only` in the notes is the same
-over the two writes alone, which an agent could only send that neither proves whose instance it is on, nor knows the
-network of the pods, nor waits for the cloud's word that a NIC is attached.
-`fleet-restart` is when all have proven their instance and looked at the cloud again, over one call for each at that rate;
-pods are served from the journal before that.
+`fleet-warm` is when the last pool has `pool-low` NICs ready, over what the limit alone takes: the calls that `LEAST`
+lists for each node, at 50 a second without a gap. They are the fewest there can be: lists hold more than a pool, so one
+create and one attach do, and no rule of the API lets two instances share an attach. `writes_only` in the notes is the
+same over the two writes alone, which an agent could only send that neither proves whose instance it is on, nor knows
+the network of the pods, nor waits for the cloud's word that a NIC is attached. `fleet-restart` is when all have proven
+their instance and looked at the cloud again, over one call for each at that rate; pods are served from the journal
+before that.
 
 Not shown: an account whose budget nobody has told the role of (`untold` in raw: as many as a tenth of the fleet, each
 with the default of 5/s), real clouds' rules for the penalty, and what a kernel's links cost.
@@ -22,6 +23,7 @@ with the default of 5/s), real clouds' rules for the penalty, and what a kernel'
 
 from __future__ import annotations
 
+import logging
 import random
 import tempfile
 import typing as t
@@ -89,6 +91,7 @@ def measure(setting: Setting) -> Measured:
     nodes = NODES // 5 if setting.quick else NODES
     rate = RATE * nodes / NODES
     seed = setting.dice.getrandbits(32)
+    logging.getLogger("hostnic").setLevel(logging.CRITICAL)  # a thousand agents say a lot
     with tempfile.TemporaryDirectory(dir=_SCRATCH) as scratch:
         each = calls_for_each(Path(scratch), 5)
         fleet = Fleet(nodes, rate, round(SHARE * rate / nodes, 3), Path(scratch), seed)
@@ -183,7 +186,8 @@ def _untold(setting: Setting, nodes: int, rate: float, directory: Path, seed: in
         fleet.run(GIVE_UP, lambda agent: agent.warm_at is not None)
         warm = [agent.warm_at for agent in fleet.agents if agent.warm_at is not None]
         calls = fleet.account.calls
-        setting.tell(f"fleet: untold of the account's budget, {len(warm)} of {nodes} warm after {max(warm, default=0):.0f} s")
+        last = max(warm, default=0.0)
+        setting.tell(f"fleet: untold of the budget, {len(warm)} of {nodes} are warm after {last:.0f} s")
         return {
             "nodes": nodes,
             "calls_a_second": rate,

@@ -7,6 +7,7 @@ works for takes no time by it.
 
 from __future__ import annotations
 
+import contextlib
 import heapq
 import itertools
 import threading
@@ -74,10 +75,8 @@ class Hours:
 
     def kill(self, fiber: Fiber) -> None:
         """Nothing of what it would do any more is done."""
-        try:
+        with contextlib.suppress(Killed):
             fiber.resume(error=Killed())
-        except Killed:
-            pass
         self._fibers.remove(fiber)
 
     def close(self) -> None:

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """NICs made as the original made them: one create, one attach, and waiting for both, before the next one.
 
-In the time of `hours`, which counts the cloud's jobs, the round trips and the pauses, but no processor: so that sixty of
-them need not be waited for, and in favour of the original.
+In the time of `hours`, which counts the cloud's jobs, the round trips and the pauses, but no processor: so that sixty
+of them need not be waited for, and in favour of the original.
 """
 
 from __future__ import annotations
