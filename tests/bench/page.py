@@ -48,7 +48,8 @@ def figures_of(text: str) -> list[str]:
 
 def pictures(rows: t.Sequence[Row], raw: t.Mapping[str, Kept]) -> dict[str, str]:
     """File name ► content."""
-    named, samples = results.named(rows), {part: kept.get("samples", {}) for part, kept in raw.items()}
+    named = results.named(rows)
+    samples = {part: {**kept.get("notes", {}), **kept.get("samples", {})} for part, kept in raw.items()}
     return {f"performance-{name}.svg": plot(named, samples) or _blank(name) for name, plot in PLOTS.items()}
 
 

@@ -4,13 +4,14 @@
 from __future__ import annotations
 
 import typing as t
+from dataclasses import asdict
 
-from tests.bench.figures import WANTED
+from tests.bench.figures import WANTED, Spread
 from tests.bench.results import Row, number
 from tests.bench.svg import FOOT, LEFT, OTHER, OURS, RIGHT, STEP, THEIRS, TOP, Axis, Sheet
 
 Rows = t.Mapping[str, Row]  # by the names of figures
-Samples = t.Mapping[str, t.Mapping[str, t.Any]]  # by parts; empty for one that never ran
+Samples = t.Mapping[str, t.Mapping[str, t.Any]]  # and notes, by parts; empty for one that never ran
 Plot = t.Callable[[Rows, Samples], t.Optional[str]]
 Line = tuple[str, str, t.Mapping[str, t.Any]]  # label, kind, p50 to p99 with their unit
 
@@ -100,32 +101,92 @@ def burst(__: Rows, samples: Samples) -> t.Optional[str]:
     """How many of the pods have their network after how long; all rounds together."""
     pods: t.Mapping[str, list[list[float]]] = samples["burst"].get("pods", {})
     sides = {"qingcni": OURS, "host-device": THEIRS}
-    times = {name: sorted(sum(pods[f"{name} add"], [])) for name in sides if f"{name} add" in pods}
+    times = [(name, kind, sum(pods[f"{name} add"], [])) for name, kind in sides.items() if f"{name} add" in pods]
     if not times:
         return None
-    many = max(len(one) for one in pods[f"{next(iter(times))} add"])
-    sheet = Sheet(
-        f"{many} pods at once",
-        f"How many of {many} pods have their network, by time since all calls began",
-        380,
+    many = len(pods["qingcni add"][0])
+    told = f"How many of {many} pods have their network, by time since all calls began"
+    return _reached(
+        f"{many} pods at once", told, "pods that have their network; all rounds together", times, many, "ms"
     )
-    axis = Axis(0, max(one[-1] for one in times.values()) * 1.04, 70, 700)
-    sheet.axis(axis, "ms")
-    height = Axis(0, many, sheet.height - FOOT + 8, TOP)
+
+
+def ready(__: Rows, samples: Samples) -> t.Optional[str]:
+    """How many of the fleet's agents are there after how long, the first time and after a restart of all."""
+    found = samples["fleet"]
+    if "warm_after" not in found:
+        return None
+    times = [("pool is warm", OURS, found["warm_after"]), ("up again", THEIRS, found["up_after"])]
+    many = len(found["warm_after"])
+    told = f"How many of {many} agents have a warm pool, by time since all started; how many are up after a restart"
+    return _reached(f"A fleet of {many}", told, "agents, by time since all of them started", times, many, "s")
+
+
+def fleet(rows: Rows, samples: Samples) -> t.Optional[str]:
+    """Calls a second while the fleet warms."""
+    course: t.Sequence[t.Sequence[int]] = samples["fleet"].get("warming_calls_and_rejected", ())
+    if not course or "fleet-warm" not in rows:
+        return None
+    most = max(calls for calls, __ in course)
+    sheet = Sheet("What a fleet that warms asks of the API", "Calls a second of all agents, and those rejected", 320)
+    axis, height = _axes(
+        sheet, "calls a second, line: what the account allows; red: rejected", len(course), most * 1.08, "s"
+    )
+    limit = samples["fleet"].get("calls_a_second", 0)
+    if limit:
+        sheet.line(axis.start, height.at(limit), axis.end, height.at(limit), "bar")
+    for second, (calls, rejected) in enumerate(course):
+        left, width = axis.at(second), axis.at(second + 1) - axis.at(second)
+        sheet.box(left, height.at(calls), width, height.at(0) - height.at(calls), OURS)
+        if rejected:
+            sheet.box(left, height.at(rejected), width, height.at(0) - height.at(rejected), "missed")
+    return sheet.done()
+
+
+def reconcile(__: Rows, samples: Samples) -> t.Optional[str]:
+    """Processor time of one round."""
+    lines: list[Line] = []
+    for place in samples["reconcile"].get("rounds", ()):
+        label = f"{place['nics']} NICs here, {place['nodes']:,} nodes".replace("1 NICs", "1 NIC").replace(
+            " 1 nodes", " 1 node"
+        )
+        lines.append((label, OURS, asdict(Spread.of(place["milliseconds"], "ms"))))
+    return _ranges("One look at everything, processor time", lines) if lines else None
+
+
+def _reached(
+    title: str, told: str, words: str, times: t.Sequence[tuple[str, str, t.Sequence[float]]], many: int, unit: str
+) -> str:
+    """Steps up to `many`, one for each of the times."""
+    sheet = Sheet(title, told, 380)
+    axis, height = _axes(sheet, words, max(max(found) for __, __, found in times) * 1.04, many, unit)
+    for place, (name, kind, found) in enumerate(times):
+        steps = [(axis.at(0), height.at(0))]
+        for count, taken in enumerate(sorted(found)):
+            steps += [(axis.at(taken), height.at(many * (count + part) / len(found))) for part in (0, 1)]
+        sheet.curve(_thinned(steps), kind)
+        sheet.dot(722, TOP + 20 + 24 * place, kind, 5)
+        sheet.text(734, TOP + 24 + 24 * place, name)
+    return sheet.done()
+
+
+def _thinned(steps: t.Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """Without those that nobody could see."""
+    kept = [steps[0]]
+    for step in steps[1:-1]:
+        if max(abs(step[0] - kept[-1][0]), abs(step[1] - kept[-1][1])) >= 0.7:
+            kept.append(step)
+    return [*kept, steps[-1]]
+
+
+def _axes(sheet: Sheet, words: str, far: float, high: float, unit: str) -> tuple[Axis, Axis]:
+    axis, height = Axis(0, far, 70, 700), Axis(0, high, sheet.height - FOOT + 8, TOP)
+    sheet.axis(axis, unit)
+    sheet.text(24, 56, words, "small")
     for tick in height.ticks():
         sheet.line(axis.start, height.at(tick), axis.end, height.at(tick))
         sheet.text(58, height.at(tick) + 4, f"{tick:g}", "small", "end")
-    sheet.text(24, 56, "pods that have their network; all rounds together", "small")
-    for name, found in times.items():
-        steps = [(0.0, 0.0)]
-        for place, taken in enumerate(found):
-            steps += [(taken, many * place / len(found)), (taken, many * (place + 1) / len(found))]
-        sheet.curve([(axis.at(x), height.at(y)) for x, y in steps], sides[name])
-    for place, name in enumerate(times):
-        y = TOP + 24 + 24 * place
-        sheet.dot(720, y - 4, sides[name], 5)
-        sheet.text(732, y, name)
-    return sheet.done()
+    return axis, height
 
 
 def cold(rows: Rows, __: Samples) -> t.Optional[str]:
@@ -187,6 +248,9 @@ PLOTS: t.Final[t.Mapping[str, Plot]] = {
     "phases": phases,
     "burst": burst,
     "cold": cold,
+    "fleet": fleet,
+    "ready": ready,
+    "reconcile": reconcile,
     "datapath": datapath,
     "roundtrip": roundtrip,
 }

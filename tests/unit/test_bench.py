@@ -239,6 +239,11 @@ def test_what_was_measured_quickly_is_called_so(tmp_path: Path, rows: list[resul
 def test_pictures_are_well_formed_and_within_their_card(rows: list[results.Row]) -> None:
     raw = {
         "phases": {"samples": {"means": {"exec": 8.0, "move": 19.0}, "spreads": {"exec": SIDE, "move": SIDE}}},
+        "fleet": {
+            "notes": {"calls_a_second": 50.0},
+            "samples": {"warm_after": [1, 2], "up_after": [1, 1], "warming_calls_and_rejected": [[9, 0], [9, 4]]},
+        },
+        "reconcile": {"samples": {"rounds": [{"nics": 1, "nodes": 1, "milliseconds": [3.0, 4.0]}]}},
         "burst": {"samples": {"pods": {"qingcni add": [[1.0, 2.0]], "host-device add": [[3.0, 4.0]]}}},
     }
     for name, picture in page.pictures(rows, {part: raw.get(part, {}) for part in PARTS}).items():
