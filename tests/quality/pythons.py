@@ -27,6 +27,7 @@ HERE: t.Final = ".".join(str(part) for part in sys.version_info[:2])
 # of the time to repeat by the thousand what others have the package do once.
 LEFT_OUT: t.Final = (
     "tests/unit/lab",
+    "tests/unit/test_bench.py",
     "tests/unit/test_boundaries.py",
     "tests/unit/test_conformance_page.py",
     "tests/unit/test_engine_faults.py",
