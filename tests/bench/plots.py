@@ -8,7 +8,7 @@ from dataclasses import asdict
 
 from tests.bench.figures import WANTED, Spread
 from tests.bench.results import Row, number
-from tests.bench.svg import FOOT, LEFT, OTHER, OURS, RIGHT, STEP, THEIRS, TOP, Axis, Sheet
+from tests.bench.svg import FOOT, LEFT, OTHER, OURS, RIGHT, STEP, THEIRS, TOP, WIDTH, Axis, Sheet
 
 Rows = t.Mapping[str, Row]  # by the names of figures
 Samples = t.Mapping[str, t.Mapping[str, t.Any]]  # and notes, by parts; empty for one that never ran
@@ -94,6 +94,36 @@ def phases(__: Rows, samples: Samples) -> t.Optional[str]:
         sheet.text(
             RIGHT + 22, y + 14, " · ".join(number(value) for value in (mean, spread["p50"], spread["p95"])), "small"
         )
+    return sheet.done()
+
+
+def move(__: Rows, samples: Samples) -> t.Optional[str]:
+    """The kernel's stacks while the agent's messages are carried out: as wide as often seen, callers above."""
+    stacks: t.Mapping[str, int] = samples["phases"].get("stacks", {})
+    if not stacks:
+        return None
+    paths = {tuple(words.split()): count for words, count in stacks.items()}
+    deepest, whole = max(map(len, paths)), sum(paths.values())
+    sheet = Sheet(
+        "What the kernel does meanwhile",
+        "; ".join(f"{path[-1]} {count / whole:.0%}" for path, count in sorted(paths.items(), key=lambda one: -one[1])),
+        TOP + 26 * deepest + 30,
+    )
+    sheet.text(24, 56, f"stacks of the agent's threads in messages to netlink, ADD and DEL: {whole} samples", "small")
+
+    def draw(among: t.Mapping[tuple[str, ...], int], depth: int, x: float) -> None:
+        for name in dict.fromkeys(path[depth] for path in among if len(path) > depth):
+            below = {path: count for path, count in among.items() if len(path) > depth and path[depth] == name}
+            many = sum(below.values())
+            width = (WIDTH - 48) * many / whole
+            told = f"{name}: {many / whole:.1%}"
+            sheet.box(x, TOP + 26 * depth, width - 1, 24, THEIRS if "rcu" in name else OTHER, told)
+            if width > 7.5 * len(told):
+                sheet.text(x + 6, TOP + 26 * depth + 16, told, "inside")
+            draw(below, depth + 1, x)
+            x += width
+
+    draw(paths, 0, 24)
     return sheet.done()
 
 
@@ -246,6 +276,7 @@ PLOTS: t.Final[t.Mapping[str, Plot]] = {
     "add": add,
     "del": delete,
     "phases": phases,
+    "move": move,
     "burst": burst,
     "cold": cold,
     "fleet": fleet,

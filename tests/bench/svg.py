@@ -22,6 +22,7 @@ _STYLE: t.Final = """
     .title { fill: #17212b; font-size: 17px; font-weight: 600; }
     .label { fill: #17212b; font-size: 13px; }
     .small { fill: #4c5a67; font-size: 12px; }
+    .inside { fill: #ffffff; font-size: 12px; }
     .grid { stroke: #dde4ea; stroke-width: 1; }
     .bar { stroke: #b3261e; stroke-width: 1.6; stroke-dasharray: 5 4; }
     .missed { fill: #b3261e; font-weight: 600; font-size: 12px; }
@@ -30,7 +31,7 @@ _STYLE: t.Final = """
     .line { fill: none; stroke-width: 2.2; } .open { fill: #ffffff; stroke-width: 1.6; }
     @media (prefers-color-scheme: dark) {
       .card { fill: #151b21; stroke: #3a4652; } .title, .label { fill: #eef3f7; } .small { fill: #b4c0cb; }
-      .grid { stroke: #2c3742; } .bar { stroke: #ff8a80; } .missed { fill: #ff8a80; }
+      .inside { fill: #10161c; } .grid { stroke: #2c3742; } .bar { stroke: #ff8a80; } .missed { fill: #ff8a80; }
       .ours { fill: #2fd39a; stroke: #2fd39a; } .theirs { fill: #84aee8; stroke: #84aee8; }
       .other { fill: #8a97a3; stroke: #8a97a3; } .open { fill: #151b21; }
     }
