@@ -106,6 +106,7 @@ def _carry(
     patience: float,
 ) -> int:
     now = _now()
+    early = _knock(address)
     netns, problem = _open_netns(env.get("CNI_NETNS", ""))
     request = {
         "protocol": str(PROTOCOL),
@@ -118,7 +119,7 @@ def _carry(
         "netns_error": _quote(problem),
     }
     try:
-        answer = _ask(address, _frame(request), netns, now + wait, 0.0 if verb == "DEL" else patience)
+        answer = _ask(address, _frame(request), netns, now + wait, 0.0 if verb == "DEL" else patience, early)
         if PROTOCOL > 1 and _refuses_protocol(answer):
             request["protocol"] = str(PROTOCOL - 1)
             answer = _ask(address, _frame(request), netns, now + wait, 0.0 if verb == "DEL" else patience)
@@ -140,7 +141,26 @@ def _frame(request: "dict[str, str]") -> bytes:
 # -- the agent --------------------------------------------------------------------------------------------------------
 
 
-def _ask(address: bytes, frame: bytes, netns: int, until: float, patience: float) -> bytes:
+def _knock(address: bytes) -> "_socket.socket | None":
+    """A connection at once, so that the agent wakes up while the request is written; None where `_ask` has to see."""
+    connection = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
+    try:
+        connection.setblocking(False)
+        connection.connect(address)
+        return connection
+    except OSError:
+        connection.close()
+        return None
+
+
+def _ask(
+    address: bytes,
+    frame: bytes,
+    netns: int,
+    until: float,
+    patience: float,
+    early: "_socket.socket | None" = None,
+) -> bytes:
     """The body of the answer. Asks again where the connection ends without one: the same call has the same outcome."""
     met = False
     silent_since = _now()
@@ -149,10 +169,12 @@ def _ask(address: bytes, frame: bytes, netns: int, until: float, patience: float
         left = until - _now()
         if left <= 0:
             raise Away(TRY_AGAIN, "qingagent did not answer in time: try again, or see journalctl -u qingagent", "")
-        connection = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
+        connection = early or _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
         try:
             connection.settimeout(left)
-            connection.connect(address)
+            if early is None:
+                connection.connect(address)
+            early = None
             met = True
             answer = _exchange(connection, frame, netns)
             if answer is not None:

@@ -10,6 +10,7 @@ import sys
 import textwrap
 import threading
 import typing as t
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -142,6 +143,59 @@ def test_a_thread_that_cannot_return_never_serves_again(world: World, monkeypatc
     assert envoy.visit(descriptor, own_namespace) == os.fstat(descriptor).st_ino
     assert own_namespace() == home
     envoy.close()
+
+
+def test_a_call_s_thread_goes_itself_and_the_first_thread_sends_another(world: World) -> None:
+    envoy = netns.Envoy()
+    descriptor = world.descriptor(world.host)
+    home = own_namespace()
+
+    def errand() -> tuple[int, threading.Thread]:
+        return own_namespace(), threading.current_thread()
+
+    def fail() -> None:
+        raise ValueError("mine")
+
+    def call() -> tuple[tuple[int, threading.Thread], int, threading.Thread]:
+        found = envoy.go(descriptor, errand)
+        with pytest.raises(ValueError, match="mine"):
+            envoy.go(descriptor, fail)
+        with pytest.raises(LinkFailed, match="cannot enter"):
+            envoy.go(9999, fail)
+        return found, own_namespace(), threading.current_thread()
+
+    with ThreadPoolExecutor(1) as pool:
+        found, afterwards, thread = pool.submit(call).result()
+    assert found == (os.fstat(descriptor).st_ino, thread)
+    assert afterwards == home
+    inode, thread = envoy.go(descriptor, errand)
+    assert inode == os.fstat(descriptor).st_ino and thread is not threading.current_thread()
+    envoy.close()
+
+
+def test_a_call_s_thread_that_cannot_return_ends_the_process(world: World) -> None:
+    program = textwrap.dedent("""
+        import os, sys, threading
+        from hostnic.net import netns
+        envoy, home, enter = netns.Envoy(), os.stat(netns.HOST).st_ino, netns._setns
+        def only_in(target):
+            if os.fstat(target).st_ino == home:
+                raise OSError(1, "no way back")
+            enter(target)
+        netns._setns = only_in
+        def call():
+            envoy.go(int(sys.argv[1]), lambda: None)
+            print("served on", flush=True)
+        thread = threading.Thread(target=call)
+        thread.start()
+        thread.join()
+        """)
+    descriptor = world.descriptor(world.host)
+    env = {**os.environ, "PYTHONPATH": str(Path(next(iter(hostnic.__path__))).parent)}
+    argv = [sys.executable, "-c", program, str(descriptor)]
+    done = subprocess.run(argv, env=env, pass_fds=[descriptor], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "cannot return from a network namespace" in done.stderr
 
 
 def test_it_works_without_writable_and_executable_memory_and_with_setns_of_networks_only(world: World) -> None:

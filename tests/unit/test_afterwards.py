@@ -45,3 +45,15 @@ def test_a_call_within_a_call_has_its_own() -> None:
             afterwards.do(lambda: done.append("inner"))
         assert done == ["inner"]
     assert done == ["inner", "outer"]
+
+
+def test_a_call_that_begins_to_wait_keeps_nothing_for_later() -> None:
+    done: list[str] = []
+    with afterwards.gathered():
+        afterwards.do(lambda: done.append("before"))
+        afterwards.now()
+        assert done == ["before"]
+        afterwards.do(lambda: done.append("after"))
+        assert done == ["before"]
+    afterwards.now()
+    assert done == ["before", "after"]

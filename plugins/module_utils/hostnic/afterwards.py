@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What can wait until the caller has its answer: waking other threads, which compete with the call, and counting it."""
+"""What can wait until the caller has its answer: waking other threads, which compete with the call, counting, logging.
+
+A call that begins to wait for something does not keep it for longer: `now`.
+"""
 
 from __future__ import annotations
 
@@ -21,6 +24,13 @@ def do(action: Action) -> None:
         later.append(action)
 
 
+def now() -> None:
+    """This call is about to wait: what it has gathered is done first."""
+    later = _later.get()
+    while later:
+        later.pop(0)()
+
+
 @contextlib.contextmanager
 def gathered() -> t.Iterator[None]:
     """A call of this thread's, up to its answer. Its actions are carried out at the end, in their order."""
@@ -29,6 +39,5 @@ def gathered() -> t.Iterator[None]:
     try:
         yield
     finally:
+        now()
         _later.reset(token)
-        for action in later:
-            action()

@@ -347,6 +347,7 @@ class Pool:
         steals = [nic.since + self.settings.quarantine_min for nic in self._table.nics(State.QUARANTINE)]
         until = min([deadline, *(moment for moment in steals if moment > now)])
         self._wake()
+        afterwards.now()
         self._table.changed.wait(until - now)
         check_open(self._table)
 

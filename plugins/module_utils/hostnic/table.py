@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextvars
 import logging
 import threading
 import typing as t
@@ -173,7 +174,9 @@ class Table:
             pod = lease.pod if lease else nic.workload
             if pod:
                 about["pod"] = pod
-        log.info("%s > %s", source.state.value if source else "new", nic.state.value, extra=fields(**about))
+        told = (source.state.value if source else "new", nic.state.value)
+        say = contextvars.copy_context().run
+        afterwards.do(lambda: say(log.info, "%s > %s", *told, extra=fields(**about)))
 
     def _remember(self, record: Record) -> None:
         kind, key = self._shelf(record)

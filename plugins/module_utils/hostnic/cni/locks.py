@@ -8,6 +8,7 @@ import contextlib
 import threading
 import typing as t
 
+from .. import afterwards
 from ..errors import HostnicError, Timeout
 from ..ports import Clock
 from .ports import Cancelled
@@ -42,6 +43,7 @@ class KeyedLocks:
         """Raises `HungUp` or `Timeout` (at `deadline`, seconds of the clock) instead of waiting on."""
         with self._changed:
             while key in self._held:
+                afterwards.now()
                 self._changed.wait(go_on(deadline, self._clock, cancelled, f"another call worked on {key}"))
             self._held.add(key)
         try:
@@ -74,6 +76,7 @@ class Turnstile:
             self._queue.append(ticket)
             try:
                 while self._queue[0] is not ticket or not self._free:
+                    afterwards.now()
                     self._changed.wait(go_on(deadline, self._clock, cancelled, "other pods' NICs were moved"))
                 self._free -= 1
             finally:

@@ -85,13 +85,16 @@ class Plugin:
                 told.enter_context(loglevel.during(_log_level(call)))
                 stdout = self._verbs[call.verb](call, request, descriptor, Wait(request.deadline, cancelled))
             except HungUp as error:
+                afterwards.now()
                 log.info("%s: %s", who, error)
                 return refusal(request.request_id, error, _spoken(request.stdin)), error.kind
             except HostnicError as error:
                 answer = refusal(request.request_id, error, _spoken(request.stdin))
+                afterwards.now()
                 log.warning("%s failed with code %d (%s): %s", who, spec.code_of(error), error.kind, error)
                 return answer, error.kind
             except Exception as error:
+                afterwards.now()
                 log.exception("%s: a defect", who)
                 return refusal(request.request_id, defect(error), _spoken(request.stdin)), "defect"
             _done(who, (self._clock() - started) * 1000, _trace(request, started))

@@ -199,7 +199,7 @@ class KernelLinks:
             return Netlink()
 
         try:
-            channel = self._envoy.visit(descriptor, open_socket)
+            channel = self._envoy.go(descriptor, open_socket)
         except OSError as error:
             raise LinkFailed(f"cannot open a socket in the pod: {error.strerror}", errno=error.errno) from error
         try:

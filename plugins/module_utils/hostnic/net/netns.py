@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Network namespaces: descriptors of them, and the thread that goes there and comes back.
 
-A netlink socket belongs for ever to the namespace of the thread that made it. So one resident thread enters a
-namespace, makes the socket and returns; the socket may then be used from anywhere, and no other thread ever moves.
+A netlink socket belongs for ever to the namespace of the thread that made it. So a thread enters a namespace, makes the
+socket and returns; the socket may then be used from anywhere. Calls' own threads go there themselves: to wake another
+one and be woken takes as long as all else that a call does before the kernel's move. The process' first thread never
+moves, since /proc/self tells where that one is; a resident thread goes for it.
 """
 
 from __future__ import annotations
@@ -70,9 +72,9 @@ def open_path(path: str) -> int:
 
 
 class Envoy:
-    """One resident thread that carries out short errands inside namespaces.
+    """Carries out short errands inside namespaces: make a socket, write a sysctl.
 
-    An errand is done while everybody else waits: make a socket, write a sysctl, nothing that blocks.
+    `visit` is one resident thread's, for which everybody else waits: nothing that blocks. `go` is the caller's own.
     """
 
     def __init__(self) -> None:
@@ -81,6 +83,28 @@ class Envoy:
         self._starting = threading.Lock()
         self._thread: t.Optional[threading.Thread] = None
         self._closed = False
+        self._home = os.open(HOST, os.O_RDONLY | os.O_CLOEXEC)
+
+    def go(self, descriptor: int, errand: t.Callable[[], T]) -> T:
+        """As `visit`, by the thread that calls. Starts no threads: they would stay there."""
+        if threading.current_thread() is threading.main_thread():
+            return self.visit(descriptor, errand)
+        try:
+            _setns(descriptor)
+        except OSError as error:
+            raise LinkFailed(f"cannot enter the network namespace: {error.strerror}", errno=error.errno) from error
+        try:
+            return errand()
+        finally:
+            self._go_home()
+
+    def _go_home(self) -> None:
+        try:
+            _setns(self._home)
+        except OSError:
+            # what this thread is in the middle of is in the journal; the next agent finishes or undoes it
+            log.critical("cannot return from a network namespace: this process ends")
+            os._exit(1)
 
     def visit(self, descriptor: int, errand: t.Callable[[], T]) -> T:
         """What `errand` returned or raised inside the namespace. `LinkFailed` where it could not be entered."""
@@ -103,17 +127,16 @@ class Envoy:
             self._errands.put(None)
         if thread is not None:
             thread.join()
+        if self._home >= 0:
+            os.close(self._home)
+            self._home = -1
 
     def _reside(self) -> None:
-        home = os.open(HOST, os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            while (job := self._errands.get()) is not None:
-                descriptor, errand, answer = job
-                self._run(descriptor, errand, answer)
-                if not self._returned(home):
-                    return
-        finally:
-            os.close(home)
+        while (job := self._errands.get()) is not None:
+            descriptor, errand, answer = job
+            self._run(descriptor, errand, answer)
+            if not self._returned():
+                return
 
     @staticmethod
     def _run(descriptor: int, errand: t.Callable[[], t.Any], answer: Future[t.Any]) -> None:
@@ -127,9 +150,9 @@ class Envoy:
         except BaseException as error:
             answer.set_exception(error)
 
-    def _returned(self, home: int) -> bool:
+    def _returned(self) -> bool:
         try:
-            _setns(home)
+            _setns(self._home)
         except OSError:
             # a thread that is stuck in a pod's namespace must never serve again: the next visit starts another
             log.exception("cannot return from a network namespace; another helper thread will take over")

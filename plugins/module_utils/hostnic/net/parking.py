@@ -28,8 +28,7 @@ class Parking:
     def __init__(self, envoy: Envoy, descriptor: int) -> None:
         self.descriptor = descriptor
         self.sockets = Sockets(envoy, descriptor)
-        # of its own: bpf(2) waits for the kernel's link lock, and everybody's sockets are made by the other one
-        self._sweeper = Envoy()
+        self._envoy = envoy
         self._blind = False  # bpf(2) is refused
         with self.sockets.lend() as channel:
             self._records = Records(channel)
@@ -43,7 +42,6 @@ class Parking:
     def close(self) -> None:
         """Nothing may be called afterwards."""
         self.sockets.close()
-        self._sweeper.close()
         self._pci.close()
 
     def find(self, channel: Netlink, mac: str) -> t.Optional[Device]:
@@ -83,7 +81,7 @@ class Parking:
 
     def tidied(self, channel: Netlink, device: Device, mac: str) -> Link:
         """Usually there is nothing left to do."""
-        if not self._sweeper.visit(self.descriptor, lambda: programs.detach(device)) and not self._blind:
+        if not self._envoy.go(self.descriptor, lambda: programs.detach(device)) and not self._blind:
             self._blind = True
             log.warning("BPF programs that pods leave on NICs are not found: the agent may not call bpf(2)")
         numbers = self._records.of(mac)
