@@ -25,8 +25,9 @@ from hostnic.commands.cli import main
 sys.exit(main())
 """
 
-# Started for every pod: built-in modules only, and the body comes compiled. Sixteen bytes of header precede the code
-# of a .pyc file (PEP 552); where another interpreter wrote it, the source is compiled instead.
+# Started for every pod: built-in modules only, the body comes compiled, and what is compiled at each start is short.
+# Sixteen bytes of header precede the code of a .pyc file (PEP 552); where another interpreter wrote it, or nobody did,
+# the source is compiled instead.
 _CNI = """\
 #!{python} -IS
 # Written by qingcloud.cni.hostnic_install.
@@ -35,27 +36,16 @@ import posix
 from _frozen_importlib_external import MAGIC_NUMBER
 
 BODY = "{version}/qingcni.py"
-
-
-def read(path):
-    descriptor = posix.open(path, posix.O_RDONLY | posix.O_CLOEXEC)
-    try:
-        return posix.read(descriptor, posix.fstat(descriptor).st_size)
-    finally:
-        posix.close(descriptor)
-
-
-def body():
-    try:
-        compiled = read(BODY + "c")
-        if compiled[:4] == MAGIC_NUMBER:
-            return marshal.loads(compiled[16:])
-    except (OSError, EOFError, ValueError, TypeError):
-        pass
-    return compile(read(BODY), BODY, "exec")
-
-
-exec(body(), {{"__name__": "__main__", "__file__": BODY}})
+code = None
+try:
+    file = posix.open(BODY + "c", posix.O_RDONLY | posix.O_CLOEXEC)
+    read = posix.read(file, 1048576)
+    posix.close(file)
+    if read[:4] == MAGIC_NUMBER:
+        code = marshal.loads(read[16:])
+except (OSError, EOFError, ValueError, TypeError):
+    pass
+exec(code or compile(open(BODY, "rb").read(), BODY, "exec"), {{"__name__": "__main__", "__file__": BODY}})
 """
 
 TEMPLATES = (_AGENT, _CNI)
