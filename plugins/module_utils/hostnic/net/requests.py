@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import errno
+import functools
 import ipaddress
 import socket
 import typing as t
@@ -94,6 +95,11 @@ def drop_altnames(index: int, altnames: t.Sequence[bytes], purpose: str) -> Requ
     )
 
 
+# A NIC has the same address and much the same routes in each of its lives, and to read them takes longer than to send.
+_kept: t.Final = functools.lru_cache(maxsize=512)
+
+
+@_kept
 def add_address(index: int, address: str, tolerate: frozenset[int] = frozenset()) -> Request:
     """`address` with its prefix length; the network's broadcast address is set too."""
     interface = _interface(address)
@@ -113,6 +119,7 @@ def drop_address(index: int, address: str) -> Request:
     )
 
 
+@_kept
 def add_route(index: int, route: Route) -> Request:
     """In the main table. A route that is there already stays: the first one wins, as in the reference plugins."""
     return _route(index, route, MAIN, _STATIC, EXCL, frozenset((errno.EEXIST,)))
