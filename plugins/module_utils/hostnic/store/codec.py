@@ -105,12 +105,15 @@ def _table(record: type) -> Table:
     table = re.sub(r"(?<!^)(?=[A-Z])", "_", record.__name__).lower()
     keys: tuple[str, ...] = tuple(vars(record)["key"])
     names = ", ".join(column.name for column in columns)
+    changes = ", ".join(f"{column.name} = excluded.{column.name}" for column in columns if column.name not in keys)
+    # a row that is there is changed in its place: to replace it would write the pages of its index as well
+    upsert = f"ON CONFLICT ({', '.join(keys)}) DO UPDATE SET {changes}"
     return Table(
         table,
         record,
         columns,
         keys,
-        insert=f"INSERT OR REPLACE INTO {table} ({names}) VALUES ({', '.join('?' * len(columns))})",
+        insert=f"INSERT INTO {table} ({names}) VALUES ({', '.join('?' * len(columns))}) {upsert}",
         delete=f"DELETE FROM {table} WHERE {' AND '.join(f'{key} = ?' for key in keys)}",
         select=f"SELECT {names} FROM {table} ORDER BY {', '.join(keys)}",
     )
