@@ -238,7 +238,13 @@ def test_what_was_measured_quickly_is_called_so(tmp_path: Path, rows: list[resul
 
 def test_pictures_are_well_formed_and_within_their_card(rows: list[results.Row]) -> None:
     raw = {
-        "phases": {"samples": {"means": {"exec": 8.0, "move": 19.0}, "spreads": {"exec": SIDE, "move": SIDE}}},
+        "phases": {
+            "samples": {
+                "means": {"exec": 8.0, "move": 19.0},
+                "spreads": {"exec": SIDE, "move": SIDE},
+                "stacks": {"rtnl_newlink do_setlink rcu_barrier": 9, "rtnl_newlink do_setlink": 1, "rtnl_dumpit": 2},
+            }
+        },
         "fleet": {
             "notes": {"calls_a_second": 50.0},
             "samples": {"warm_after": [1, 2], "up_after": [1, 1], "warming_calls_and_rejected": [[9, 0], [9, 4]]},
