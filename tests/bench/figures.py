@@ -9,8 +9,7 @@ import statistics
 import typing as t
 from dataclasses import dataclass, field
 
-if t.TYPE_CHECKING:
-    from tests.lab.lab import Lab
+from tests.lab.lab import Lab
 
 # Modules with `measure`, in the order in which they run: those that need no lab before there is one.
 PARTS: t.Final = ("fleet", "reconcile", "cold", "agent", "latency", "burst", "phases", "datapath", "rollout")
@@ -132,12 +131,6 @@ def compared(
     return Figure(name, ratio, min(len(ours), len(theirs)), left, right)
 
 
-def _running() -> Lab:
-    from tests.lab.lab import Lab  # it takes packages that figures do without
-
-    return Lab.load()
-
-
 @dataclass(frozen=True)
 class Setting:
     """`tell`: progress, a line at a time. `dice`: for the order of contenders and for pauses.
@@ -148,7 +141,7 @@ class Setting:
     quick: bool
     tell: t.Callable[[str], object]
     dice: random.Random
-    lab: t.Callable[[], Lab] = _running
+    lab: t.Callable[[], Lab] = Lab.load
 
 
 @dataclass(frozen=True)
