@@ -30,7 +30,7 @@ bench: setup ## Everything that docs/performance.md tells, measured beside what 
 	@$(python) -m tests.bench $${QUICK:+--quick} $${ONLY:+--only $$ONLY}
 
 site-cost: setup ## What a repeated roll-out over 20 names costs, beside as many pings, in the lab that runs (PAIRS=)
-	@$(python) -m tests.bench.site_cost --pairs $${PAIRS:-5}
+	@$(python) -m tests.bench.rollout --pairs $${PAIRS:-5}
 
 idle: setup ## What an agent with 60 NICs costs while nothing happens, and after 10,000 pods (IDLE=)
 	@$(python) -m tests.bench.idle $(IDLE)

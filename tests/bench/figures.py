@@ -53,7 +53,7 @@ WANTED: t.Final[t.Mapping[str, Wanted]] = {
     "fleet-restart": Wanted("fleet of 1,000 restarting at once, until all have looked, over the rate limit alone"),
     "reconcile-60": Wanted("one reconcile with 60 NICs over with 1 NIC"),
     "agent-memory": Wanted("memory of an agent with 60 NICs over its bare imports", 1.3),
-    "agent-cpu": Wanted("processor time of 1,000 ADDs of the agent over that of as many host-device + host-local"),
+    "agent-cpu": Wanted("processor time of 1,000 ADDs, agent and qingcni, over as many host-device + host-local"),
     "agent-start": Wanted("start of an agent with 60 NICs in its journal over one with none"),
     "rollout-first": Wanted("first site.yml, seconds for each node, over as many ansible.builtin.ping"),
     "rollout-again": Wanted("repeated site.yml, seconds for each node, over as many ansible.builtin.ping"),
