@@ -160,7 +160,7 @@ class Bench:
 
 
 def measure(setting: Setting) -> Measured:
-    names, pairs = (2, 1) if setting.quick else (6, 2)
+    names, pairs = (2, 1) if setting.quick else (10, 1)
     lab = setting.lab()
     nodes = [node.name for node in lab.nodes]
     with tempfile.TemporaryDirectory() as directory:
