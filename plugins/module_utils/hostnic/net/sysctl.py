@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import typing as t
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from ..errors import LinkFailed
 log = logging.getLogger("hostnic.net")
 
 _ROOT: t.Final = Path("/proc/sys/net")
+_REDIRECTS: t.Final = str(_ROOT / "ipv4/conf/all/accept_redirects")
 
 # a gateway NIC answers and asks with its own address only; its replies may have come in by another link
 GATEWAY_LINK: t.Final = {"rp_filter": "2", "arp_ignore": "1", "arp_announce": "2", "send_redirects": "0"}
@@ -64,7 +66,10 @@ def no_redirects() -> None:
     A pod without this works, so a refusal is only logged.
     """
     try:
-        with Path("/proc/sys/net/ipv4/conf/all/accept_redirects").open("w") as file:
-            file.write("0")
+        descriptor = os.open(_REDIRECTS, os.O_WRONLY | os.O_CLOEXEC)  # in the way of each ADD: no path, no text file
+        try:
+            os.write(descriptor, b"0")
+        finally:
+            os.close(descriptor)
     except OSError as error:
         log.warning("a pod goes on accepting ICMP redirects: %s", error.strerror)
