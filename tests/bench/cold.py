@@ -36,7 +36,7 @@ from tests.emulator import Settings as CloudSettings
 from tests.support.memory_kernel import MemoryKernel, SilentGuard
 
 SIZES: t.Final = (1, 10, 60)
-REPEATS: t.Final = 4
+REPEATS: t.Final = 2
 INSTANCE: t.Final = "i-cold0001"
 PODS: t.Final = "vxnet-pods0001"
 PATIENCE: t.Final = 60.0  # s

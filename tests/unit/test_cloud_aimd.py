@@ -281,3 +281,42 @@ def test_state(time: Time) -> None:
             "DescribeNics": {"rate": 2.0, "tokens": 0.0, "calls": 2, "refused": 0, "waited": 0.5},
         },
     }  # fmt: skip
+
+
+# -- where many share an account ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dice", [0.0, 0.25, 0.9])
+def test_those_who_begin_together_do_not_call_together(time: Time, dice: float) -> None:
+    one = limiter(time, rate=0.05, burst=4, rng=lambda: dice)
+    assert [one.acquire("DescribeNics") for __ in range(2)] == pytest.approx([20 * (1 - dice), 20])
+
+
+def test_rest_saves_up_what_a_pod_waits_for(time: Time) -> None:
+    one = limiter(time, rate=0.05, burst=4, rng=lambda: 0.0)
+    time.now += 1000
+    assert [one.acquire("CreateNics") for __ in range(5)] == pytest.approx([0, 0, 0, 0, 20])
+
+
+def test_a_refusal_slows_everything_down_where_calls_are_scarce(time: Time) -> None:
+    one = limiter(time, rate=0.1, burst=4)
+    one.refused("CreateNics")
+    assert one.state()["rate"] == 0.05
+    assert rate(one, "CreateNics") == 0.1
+    time.now += 40
+    one.succeeded("DescribeNics")
+    assert one.state()["rate"] == pytest.approx(0.055)
+
+
+@pytest.mark.parametrize(("dice", "pause", "wait"), [(0.0, 10, 30), (0.5, 15, 25), (0.9, 19, 21)])
+def test_those_who_were_refused_together_come_back_apart(time: Time, dice: float, pause: float, wait: float) -> None:
+    one = limiter(time, rate=0.1, burst=4, rng=lambda: dice)
+    assert one.refused("CreateNics") == pytest.approx(pause)
+    assert one.acquire("DescribeNics") == pytest.approx(wait)
+
+
+def test_a_pace_that_was_learned_is_waited_for(time: Time) -> None:
+    one = limiter(time, rate=0.1, burst=1)
+    assert one.longest == 20
+    one.refused("CreateNics")
+    assert one.longest == 40

@@ -160,7 +160,7 @@ def test_what_holds_calls_back_unless_something_else_is_given(make: Make) -> Non
     world.emulator.faults.clear()
     world.fault("*", "ret_code", ret_code=2500, message="QuotasExceeded, access too frequently", count=None)
     cloud = world.client(limiter=None, settings={"api_rate": 3.0}, rng=lambda: 0.0)
-    assert (cloud.state()["limiter"]["rate"], cloud.state()["limiter"]["burst"]) == (3.0, 3.0)
+    assert (cloud.state()["limiter"]["rate"], cloud.state()["limiter"]["burst"]) == (3.0, 4.0)  # enough for a pod
     assert refusal(cloud).details["retry_in"] == 2.5
 
     world.emulator.faults.clear()

@@ -52,7 +52,7 @@ def inventory(tmp_path: Path) -> Inventory:
 
 @pytest.mark.parametrize(
     ("nodes", "account", "share"),
-    [(4, "50/s", 11.25), (7, 10, 1.285), (3, "1", 0.3), (1000, "50 /s", 0.045)],
+    [(4, "50/s", 10.25), (7, 10, 1.171), (3, "1", 0.273), (1000, "50 /s", 0.041)],
 )
 def test_each_node_has_its_share_and_all_together_no_more(
     inventory: Inventory, nodes: int, account: t.Any, share: float
@@ -63,16 +63,16 @@ def test_each_node_has_its_share_and_all_together_no_more(
 
 
 def test_a_limit_does_not_make_the_shares_larger(inventory: Inventory) -> None:
-    assert inventory.told(4, "--limit", "node2", qingagent_account_rate="10/s")["rate"] == "2.25/s"
+    assert inventory.told(4, "--limit", "node2", qingagent_account_rate="10/s")["rate"] == "2.05/s"
 
 
 def test_without_the_group_all_of_the_inventory_counts(inventory: Inventory) -> None:
     """More than there are, so that the budget holds in any case."""
-    assert inventory.told(2, group="workers", qingagent_account_rate="10/s")["rate"] == "2.25/s"
+    assert inventory.told(2, group="workers", qingagent_account_rate="10/s")["rate"] == "2.05/s"
 
 
 def test_more_nodes_elsewhere_may_be_told(inventory: Inventory) -> None:
-    assert inventory.told(2, qingagent_account_rate="10/s", qingagent_account_nodes=5)["rate"] == "1.8/s"
+    assert inventory.told(2, qingagent_account_rate="10/s", qingagent_account_nodes=5)["rate"] == "1.64/s"
 
 
 def test_without_a_budget_each_agent_has_its_default(inventory: Inventory) -> None:

@@ -20,14 +20,16 @@ from .table import Move
 
 log = logging.getLogger("hostnic.observe")
 
+UNREAD: t.Final[tuple[float, list[CloudNic]]] = (float("-inf"), [])
 ABSENT_LOOKS: t.Final = 3  # in a row, before a NIC that the cloud does not show counts as absent
 POLL: t.Final = 4.0  # s between looks while something is under way; link events come sooner
 GATHER: t.Final = 1.0  # s in which the links of one attach job are awaited before the cloud is asked about them
 NAMES_EVERY: t.Final = 600.0  # s between readings of all that bears our name, where nothing changes or calls are scarce
 NAMES_WITHIN: t.Final = 600.0  # s from the start to the first of them, where calls are scarce
-FRESH: t.Final = 60.0  # s for which a vxnet that has plenty of room is not read anew
+FRESH: t.Final = 300.0  # s for which a proof that led nowhere yet, and a vxnet with plenty of room, are not read anew
 PLENTY: t.Final = 50  # addresses besides those that are wanted: others take some meanwhile
 LONG: t.Final = 1.0  # s of reading after which links are listed anew
+CALLS_A_LOOK: t.Final = 6  # at most one of so many is a look around
 SOON: t.Final = 10.0  # s within which the link of a NIC has come, if it comes
 QUIET_LIMIT: t.Final = 120.0  # s, the longest pause between looks when nothing changes
 
@@ -45,11 +47,11 @@ class Observer:
         self._around_at = float("-inf")  # when all of this instance's NICs are to be read
         within = NAMES_WITHIN * (0.2 + 0.8 * parts.dice()) if parts.settings.calls_are_scarce else 0.0
         self._names_at = parts.clock() + within  # when all of our name are to be read with them
-        self._attached: t.Optional[list[CloudNic]] = None  # to this instance, read just now
+        self._attached = UNREAD  # when this instance's NICs were read to prove it, and which
         self._vxnets: dict[str, tuple[float, Vxnet]] = {}  # since when they are known so
         self._unread = False  # whether those that the journal knows have yet to be read
         self._arrived: frozenset[str] = frozenset()  # links of NICs being attached that the last look knew of
-        self._interval = parts.settings.reconcile_interval
+        self._interval = self._shortest
         self._poll = POLL
         self._before: object = None  # the table at the last look
         self._before_around: object = None
@@ -64,7 +66,10 @@ class Observer:
         A cloned image carries its parent's id: until this is proven no call changes anything.
         """
         instance_id = self._parts.instance_id
-        attached = self._parts.cloud.describe_nics(instance_id=instance_id)
+        read_at, attached = self._attached
+        if self._parts.clock() - read_at > FRESH:  # else the round before this one got no further
+            attached = self._parts.cloud.describe_nics(instance_id=instance_id)
+            self._attached = (self._parts.clock(), attached)
         doubt, primary = proof.doubt(instance_id, attached, links), proof.primary_of(attached)
         if doubt or primary is None:
             raise Denied(doubt, remedy="write this machine's own id into /etc/qingcloud/instance-id")
@@ -72,7 +77,8 @@ class Observer:
         known = self._table.vxnets() if self._unread else {}
         self.read_vxnets(one for one in (*self._parts.settings.vxnet, primary.vxnet_id) if one not in known)
         self._know_hosts_own(attached, links)
-        self._attached = None if self._table.intents() else attached  # jobs are looked at before NICs
+        if self._table.intents():  # jobs are looked at before NICs
+            self._attached = UNREAD
         log.info("this machine is %s, its primary NIC is %s", instance_id, primary.nic_id)
 
     def due_in(self, links: t.Mapping[str, Link]) -> float:
@@ -167,8 +173,8 @@ class Observer:
         found: list[CloudNic] = []
         cloud, names = self._parts.cloud, self._parts.names
         if around:
-            attached, self._attached = self._attached, None
-            if attached is None or ordered:
+            (read_at, attached), self._attached = self._attached, UNREAD
+            if self._parts.clock() - read_at > FRESH or ordered:
                 attached = cloud.describe_nics(instance_id=self._parts.instance_id)
             if not any(nic.role == 1 for nic in attached):
                 raise Unreachable("the cloud's list of this instance's NICs lacks the primary one: not believed")
@@ -184,6 +190,12 @@ class Observer:
             self._refresh_vxnets()
         seen = {nic.nic_id for nic in found}
         return found + cloud.describe_nics(nic_ids=[n.nic_id for n in self._table.nics() if n.nic_id not in seen])
+
+    @property
+    def _shortest(self) -> float:
+        """Seconds between looks where things change: no more than a few of all calls are looks."""
+        settings = self._parts.settings
+        return max(settings.reconcile_interval, CALLS_A_LOOK / settings.api_rate)
 
     def _names_are_due(self) -> bool:
         """Nobody waits for what they show, but where things change they are read with every look around."""
@@ -299,7 +311,7 @@ class Observer:
 
     def _slow_down(self, around: bool) -> None:
         """Where nothing has changed since the last look, the next one comes later."""
-        pause = self._parts.settings.reconcile_interval
+        pause = self._shortest
         table = (self._table.nics(), self._table.leases(), self._table.intents())
         self.looked_at = self._parts.clock()
         slower = min(1.5 * self._poll, max(POLL, pause))

@@ -6,6 +6,7 @@ from __future__ import annotations
 import random
 import time
 import typing as t
+from dataclasses import replace
 
 from ..config import Settings
 from .breaker import Breaker
@@ -61,8 +62,10 @@ def connect(
 
     connection = FreshConnection(settings.access_file, overrides, made)
     retries = connection.access.retries
-    deadline = max(PATIENCE, limiter.longest) if patience is None else patience
-    return QingCloud(connection, Patience(retries=retries, deadline=deadline, clock=clock, sleep=sleep, rng=rng))
+    patient = Patience(
+        retries=retries, deadline=PATIENCE if patience is None else patience, clock=clock, sleep=sleep, rng=rng
+    )
+    return QingCloud(connection, patient if patience is not None else replace(patient, turn=lambda: limiter.longest))
 
 
 def burst_of(settings: Settings) -> int:

@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """How fast this process may call: a token bucket that all its threads share, and below it one for each action.
 
-The shared bucket keeps the rate that was set. An action's own rate is halved when the API says "too frequently", and
-grows back in steps while it succeeds (AIMD). The API prolongs the penalty with every further call, of whatever action,
-so after such an answer nothing is sent at all for a while.
+An action's own rate is halved when the API says "too frequently", and grows back in steps while it succeeds (AIMD); the
+shared bucket keeps the rate that was set. Where that is scarce, a share of what many nodes have together, it is the
+shared one that is halved, and whoever was refused comes back at a random moment of the longer time between two calls:
+all of them were refused within the same seconds. The API prolongs the penalty with every further call, of whatever
+action, so after such an answer nothing is sent at all for a while.
 """
 
 from __future__ import annotations
@@ -120,13 +122,10 @@ class RateLimiter:
         self.clock: t.Final = clock
         self._sleep = sleep
         self._rng = rng
-        # A pace that the administrator has set is waited for, however slow: refusing would end every round of calls
-        # before its second call.
         self._patience = longest
-        self._longest = max(longest, 2 / rate)
         self._lock = threading.Lock()
         self._all = _Bucket(rate, float(burst), clock())
-        if rate < SCARCE:
+        if self._scarce:
             self._all.tokens = min(self._all.burst, rng())
         self._actions: dict[str, _Bucket] = {}
         self._resume = clock()  # nothing is sent before
@@ -136,8 +135,12 @@ class RateLimiter:
 
     @property
     def longest(self) -> float:
-        """Seconds that a call may wait for its turn."""
-        return self._longest
+        """Seconds that a call may wait for its turn.
+
+        A pace that was set or learned is waited for, however slow: refusing would end every round of calls before its
+        second call.
+        """
+        return max(self._patience, 2 / self._all.rate)
 
     def acquire(self, action: str = "", within: t.Optional[float] = None) -> float:
         """Wait for this caller's turn; returns the seconds waited. Turns are given in the order of asking.
@@ -145,7 +148,7 @@ class RateLimiter:
         Raises `RateLimited`, at once and with nothing sent, where the wait would be longer than allowed or would not
         end `within` so many seconds; `retry_in` in its details says in how many seconds calls go on.
         """
-        longest = self._longest if within is None else min(self._longest, max(0.0, within))
+        longest = self.longest if within is None else min(self.longest, max(0.0, within))
         with self._lock:
             buckets = self._buckets(action)
             now = self.clock()
@@ -165,7 +168,6 @@ class RateLimiter:
     def set_rate(self, rate: float, burst: int) -> None:
         """As if it had been made with these; who waits already leaves by the new pace."""
         with self._lock:
-            self._longest = max(self._patience, 2 / rate)
             for bucket in (self._all, *self._actions.values()):
                 bucket.resize(rate, float(burst), self.clock())
 
@@ -177,15 +179,19 @@ class RateLimiter:
             # A call that was under way when the pause began is part of the same offence.
             if now >= self._resume:
                 self._refusals += 1
+                for bucket in self._slowed(buckets):
+                    bucket.set_rate(bucket.rate / 2)
                 full = min(LONGEST_PAUSE, FIRST_PAUSE * 2.0 ** min(self._refusals - 1, 30))
+                if self._scarce:
+                    full = min(LONGEST_PAUSE, max(full, 1 / self._all.rate))
                 # Not down to nothing, as full jitter would: an early call prolongs the penalty of everyone.
                 self._pause = full * (0.5 + 0.5 * self._rng())
-                for bucket in buckets[1:]:
-                    bucket.set_rate(bucket.rate / 2)
             self._resume = now + self._pause
             for bucket in buckets:
                 bucket.refused += 1
                 bucket.void(self._resume)
+            if self._scarce:  # all have been refused at about this moment: they must not come back at another
+                self._all.tokens = self._rng()
             return self._pause
 
     def succeeded(self, action: str = "") -> None:
@@ -195,7 +201,7 @@ class RateLimiter:
             if now < self._resume:
                 return  # it was let in before the penalty began
             self._refusals = 0
-            for bucket in self._buckets(action)[1:]:
+            for bucket in self._slowed(self._buckets(action)):
                 bucket.grow(now)
 
     def state(self) -> dict[str, t.Any]:
@@ -222,6 +228,14 @@ class RateLimiter:
         if action not in self._actions:
             self._actions[action] = _Bucket(self._all.ceiling, self._all.brim, self.clock())
         return [self._all, self._actions[action]]
+
+    def _slowed(self, buckets: list[_Bucket]) -> list[_Bucket]:
+        """Which of them learn from the API's answers: the action's; the shared one where calls are scarce."""
+        return [self._all] if self._scarce else buckets[1:]
+
+    @property
+    def _scarce(self) -> bool:
+        return self._all.ceiling < SCARCE
 
     def _take(self, buckets: list[_Bucket], waited: float) -> float:
         """Tokens are taken when a call leaves, not when it gets in line: late sleepers never add up to a burst."""

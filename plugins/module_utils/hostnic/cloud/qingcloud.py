@@ -79,7 +79,7 @@ class QingCloud:
 
     def call(self, action: str, params: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
         """The answer of one call as it is, sent once: for what is to be measured rather than used."""
-        return self._connection.call(action, params, self._patience.deadline)
+        return self._connection.call(action, params, self._patience.within)
 
     # -- writes -------------------------------------------------------------------------------------------------------
 

@@ -18,7 +18,8 @@ _T = t.TypeVar("_T")
 
 @dataclass(frozen=True)
 class Patience:
-    """`retries` after the first try, none of them sent later than `deadline` seconds after it began.
+    """`retries` after the first try, none of them sent later than `deadline` seconds after it began, or `turn` seconds,
+    which a call may wait for its turn, where that is longer.
 
     Pauses are uniform between 0 and min(`cap`, `base` * 2**n) seconds ("full jitter"), so that nodes that failed
     together do not come back together.
@@ -31,13 +32,19 @@ class Patience:
     clock: t.Callable[[], float] = time.monotonic
     sleep: t.Callable[[float], object] = time.sleep
     rng: t.Callable[[], float] = random.random  # 0 <= x < 1
+    turn: t.Callable[[], float] = lambda: 0.0
+
+    @property
+    def within(self) -> float:
+        """Seconds for what is sent once."""
+        return max(self.deadline, self.turn())
 
     def read(self, what: str, call: t.Callable[[float], _T]) -> _T:
         """`call(left)`, repeated while it raises something transient; then the last error. `what` is for the log.
 
         `left`: seconds within which what it sends has to be on its way, so that a wait for its turn counts as well.
         """
-        until = self.clock() + self.deadline
+        until = self.clock() + self.within
         for attempt in range(self.retries + 1):
             try:
                 return call(until - self.clock())
