@@ -42,9 +42,9 @@ from tests.lab.lab import Lab, Node
 from tests.lab.sh import run
 from tests.lab.wait import until
 
-ROUNDS, QUICK_ROUNDS = 30, 4
-TRIPS: t.Final = 300  # of a ping-pong, in each round
-SENT: t.Final = "1G"  # by iperf3 in each round: some tenths of a second
+ROUNDS, QUICK_ROUNDS = 50, 8
+TRIPS: t.Final = 250  # of a ping-pong, in every second round
+SENT: t.Final = "512M"  # by iperf3 in each round: a tenth of a second or two, so that all of a round is of one time
 NEAR, FAR = 0, 1  # processors
 _PINGPONG: t.Final = str(Path(__file__).with_name("pingpong.py"))
 _IPERF_PORT, _PINGPONG_PORT = 5201, 5202
@@ -104,8 +104,9 @@ def measure(setting: Setting) -> Measured:
         for number in range(rounds):
             for name in setting.dice.sample(sorted(ways), len(ways)):
                 ways[name].send(*(["--reverse"] if number % 2 else []))
-                ways[name].play()
-            if number % 5 == 4:
+                if number % 2 == 0:
+                    ways[name].play()
+            if number % 10 == 9:
                 setting.tell(f"datapath: round {number + 1} of {rounds}")
         nics = ", ".join(str(len(_ask(node))) for node in nodes)
     raw = {f"{what} {name}": getattr(way, what) for name, way in ways.items() for what in ("rates", "trips")}
