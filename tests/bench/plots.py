@@ -10,6 +10,8 @@ from tests.bench.figures import WANTED, Spread
 from tests.bench.results import Row, number
 from tests.bench.svg import FOOT, LEFT, OTHER, OURS, RIGHT, STEP, THEIRS, TOP, WIDTH, Axis, Sheet
 
+FAR: t.Final = 8  # times the smallest: what lies so far apart has a logarithmic axis
+
 Rows = t.Mapping[str, Row]  # by the names of figures
 Samples = t.Mapping[str, t.Mapping[str, t.Any]]  # and notes, by parts; empty for one that never ran
 Plot = t.Callable[[Rows, Samples], t.Optional[str]]
@@ -254,8 +256,10 @@ def _ranges(title: str, lines: t.Sequence[Line]) -> str:
     most = max(side[name] for __, __, side in lines for name in ("p50", "p95", "p99")) or 1
     told = "; ".join(f"{label}: p50 {number(side['p50'])} {unit}" for label, __, side in lines)
     sheet = Sheet(title, told, TOP + STEP * len(lines) + FOOT)
-    axis = Axis(0, most * 1.04, LEFT, RIGHT)
-    sheet.text(24, 56, "dot: p50, line: to p95, ring: p99", "small")
+    least = min(side["p50"] for __, __, side in lines)
+    far = most > FAR * least > 0
+    axis = Axis(least * 0.8, most * 1.2, LEFT, RIGHT, log=True) if far else Axis(0, most * 1.04, LEFT, RIGHT)
+    sheet.text(24, 56, "dot: p50, line: to p95, ring: p99" + (" (logarithmic)" if far else ""), "small")
     sheet.axis(axis, unit)
     sheet.text(RIGHT + 22, 56, "p50 · p95 · p99", "small")
     for place, (label, kind, side) in enumerate(lines):

@@ -57,10 +57,11 @@ class Axis:
         return math.log10(value) if self.log else value
 
     def ticks(self) -> list[float]:
-        """Round numbers, four to eight of them."""
+        """Round numbers, no more than there is room for."""
         if self.log:
             exponents = range(math.floor(math.log10(self.low)), math.ceil(math.log10(self.high)) + 1)
-            found = [round(digit * 10.0**exponent, 9) for exponent in exponents for digit in (1, 2, 5)]
+            digits = (1, 2, 5) if self.high < 400 * self.low else (1,)
+            found = [round(digit * 10.0**exponent, 9) for exponent in exponents for digit in digits]
             return [tick for tick in found if self.low <= tick <= self.high]
         rough = (self.high - self.low) / 6
         power = 10.0 ** math.floor(math.log10(rough))

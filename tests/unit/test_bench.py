@@ -269,6 +269,8 @@ def test_pictures_are_well_formed_and_within_their_card(rows: list[results.Row])
         (0, 40, False, [0, 10, 20, 30, 40]),
         (0, 1.3, False, [0, 0.5, 1]),
         (0.4, 2.2, True, [0.5, 1, 2]),
+        (15, 2400, True, [20, 50, 100, 200, 500, 1000, 2000]),
+        (0.5, 2400, True, [1, 10, 100, 1000]),
         (0, 7000, False, [0, 2000, 4000, 6000]),
     ],
 )
