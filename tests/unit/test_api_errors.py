@@ -60,7 +60,9 @@ def failed_add(node: Node) -> str:
 
 def at_growth(node: Node, case: tuple[str, int, str]) -> str:
     refuse(node, *case)
-    node.run(4.2 if case[0] == "DescribeJobs" else 0.5)  # there is a job to ask about
+    if case[0] == "DescribeJobs":  # there is a job to ask about: no link tells that it is over
+        node.emulator.faults.order({"action": "AttachNics", "kind": "job_stuck"})
+    node.run(7.0 if case[0] == "DescribeJobs" else 0.5)
     return failed_add(node)
 
 
