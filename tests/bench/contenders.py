@@ -19,7 +19,7 @@ from pathlib import Path
 
 from tests.e2e.cluster import FABRIC, Cluster
 from tests.emulator.dataplane import names
-from tests.lab import cgroups, netns
+from tests.lab import netns
 from tests.lab.lab import Lab, Node
 from tests.lab.sh import run
 from tests.lab.wait import until
@@ -102,13 +102,8 @@ def start(node: Node, program: str, *words: str, netns: str = "") -> subprocess.
     enter = ["nsenter", "--target", str(node.pid), "--all", "--"]
     if netns:
         enter += ["nsenter", f"--net=/run/netns/{netns}", "--"]
-    argv = cgroups.within(_group(node), [*enter, "/usr/bin/python3", "-I", inside, *words])
+    argv = [*enter, "/usr/bin/python3", "-I", inside, *words]
     return subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-
-
-def _group(node: Node) -> str:
-    """Of the processors' share: below the node's, as what its runtime starts is."""
-    return f"{node.netns}/bench"
 
 
 def end(process: subprocess.Popen[str]) -> str:
@@ -214,19 +209,11 @@ def _debians(kind: str, **more: t.Any) -> Contender:
 
 @contextlib.contextmanager
 def warm(cluster: Cluster, node: Node, nics: int) -> t.Iterator[None]:
-    """The agent with so many NICs, all of them made and free but for those that pods have.
-
-    The node's processors are its own meanwhile, as far as others on this machine want them too: the agent's, and those
-    of whoever is compared on this node.
-    """
+    """The agent with so many NICs, all of them made and free but for those that pods have."""
     pool = (f"MAX_NICS={nics}", f"POOL_LOW={nics}", f"POOL_HIGH={nics}")
-    settings = (f"Environment=QINGAGENT_{one}" for one in (*WARM, *pool))
-    with cgroups.favoured(node.netns), cluster.unit(node, *settings):
+    with cluster.unit(node, *(f"Environment=QINGAGENT_{one}" for one in (*WARM, *pool))):
         until(lambda: _full(cluster, node, nics), 120, f"{nics} NICs on {node.name}")
-        try:
-            yield
-        finally:
-            cgroups.clear(_group(node))
+        yield
 
 
 def _full(cluster: Cluster, node: Node, nics: int) -> bool:
