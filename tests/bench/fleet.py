@@ -104,7 +104,8 @@ def measure(setting: Setting) -> Measured:
     raw = {name: value for curve in curves for name, value in curve.items()}
     told = {name: value for note in notes for name, value in note.items()}
     told.update(seed=seed, nodes=nodes, calls_a_second=rate, least=list(LEAST))
-    return Measured(tuple(one for some in figures for one in some), {**raw, "untold": untold}, f"3 x {nodes}", told)
+    raw.update(calls_a_second=rate, untold=untold)
+    return Measured(tuple(one for some in figures for one in some), raw, f"3 x {nodes}", told)
 
 
 _Found = tuple[tuple[Figure, ...], dict[str, t.Any], dict[str, t.Any]]

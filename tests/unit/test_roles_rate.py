@@ -79,6 +79,13 @@ def test_without_a_budget_each_agent_has_its_default(inventory: Inventory) -> No
     assert values.parse("rate", inventory.told(2)["rate"], "api-rate") == Settings().api_rate
 
 
+def test_many_agents_without_a_budget_are_warned_of(inventory: Inventory) -> None:
+    assert inventory.told(10)["warnings"] == []
+    [warning] = inventory.told(11)["warnings"]
+    assert warning.startswith("qingagent_account_rate is not set: 11 agents may call QingCloud 5 times a second each")
+    assert inventory.told(11, qingagent_api_rate="1/s")["warnings"] == []
+
+
 def test_an_agents_own_rate_wins_even_where_it_is_the_default(inventory: Inventory) -> None:
     told = inventory.told(100, qingagent_account_rate="10/s", qingagent_api_rate="5/s")
     assert told == {"rate": "5/s", "problems": [], "warnings": []}
