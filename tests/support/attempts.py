@@ -58,7 +58,7 @@ SILENCE = Attempt(True, b"")
 
 def attempt(family: int, where: str, data: bytes, *, uid: int = 0, netns: t.Optional[str] = None) -> Attempt:
     """By a process of this uid, in the named netns if one is given. `where`: a path, or HOST:PORT."""
-    argv = [*_INTERPRETER, str(family), where]
+    argv = [*_INTERPRETER, str(int(family)), where]
     if netns:
         argv = ["ip", "netns", "exec", netns, *argv]
     identity: dict[str, t.Any] = {"user": uid, "group": uid, "extra_groups": []} if uid else {}

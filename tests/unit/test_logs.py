@@ -263,7 +263,7 @@ def test_the_log_leads_from_a_request_to_the_calls_made_while_it_waited(written:
     assert {"action=CreateNics", "action=AttachNics"} <= {line.split()[5] for line in called}
     (reserved,) = [line for line in lines if "READY > RESERVED" in line]
     assert reserved.endswith("request=9f3a00c0ffee pod=shop/web-1") and " nic=52:54:" in reserved
-    (last,) = [line for line in lines if "ADD c1 eth0" in line]
+    (last,) = [line for line in lines if "ADD c1 eth0 done in" in line]
     assert last.endswith("request=9f3a00c0ffee pod=shop/web-1")
     assert not [line for line in lines if "request=" in line and "request=9f3a00c0ffee" not in line]
 

@@ -95,7 +95,9 @@ class Machine:
 
 
 @pytest.fixture
-def machine(tmp_path: Path) -> t.Iterator[Machine]:
+def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> t.Iterator[Machine]:
+    (tmp_path / "lock").mkdir()
+    monkeypatch.setattr(turns, "DIRECTORY", tmp_path / "lock")  # others test beside this, by clocks of their own
     with Node(tmp_path) as node:
         yield Machine(node, tmp_path)
 

@@ -22,14 +22,14 @@ def turn(
     timeout: float,
     clock: t.Callable[[], float],
     sleep: t.Callable[[float], object],
-    directory: Path = DIRECTORY,
+    directory: t.Optional[Path] = None,
 ) -> t.Iterator[None]:
     """While this is held nobody else on this machine holds `name`; the file is gone afterwards.
 
     Raises `Busy` after so many seconds. Where locks cannot be had, since there is no such directory or the file is
     another user's, it goes without.
     """
-    path = directory / f"qingcloud.cni-{re.sub('[^A-Za-z0-9_.-]', '_', name)[:100]}"
+    path = (directory or DIRECTORY) / f"qingcloud.cni-{re.sub('[^A-Za-z0-9_.-]', '_', name)[:100]}"
     until = clock() + timeout
     descriptor = -1
     try:
