@@ -150,14 +150,12 @@ def run(
         thread.start()
     server.start()
     management.start()
+    # What is there now stays: garbage need not be a quarter of it, which takes hours and megabytes, before it is looked
+    # for, and no call waits while the collector looks through all of it.
     gc.collect()
-    gc.freeze()  # what is there now stays: nobody's call waits while the collector looks through it again
+    gc.freeze()
     systemd.notify(told, "READY=1")
     log.info("serving pods of %s", instance_id)
-    # What is there now stays. Without it, garbage is not waited for until it is a quarter of that, which takes hours
-    # and megabytes, and looking for it never takes long.
-    gc.freeze()
-    gc.collect()
 
     interval = systemd.watchdog_interval(told, os.getpid()) or TICK
     while (arrived := signals.wait(interval)) not in (signal.SIGTERM, signal.SIGINT):
