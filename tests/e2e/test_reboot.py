@@ -57,7 +57,7 @@ def node(cluster: Cluster, reboots_are_seen: None) -> t.Iterator[Node]:
 def pods(cluster: Cluster, node: Node) -> list[Placed]:
     pods = [cluster.pod(node, f"reboot-{number}") for number in range(PODS)]
     cluster.wait_ready(node)
-    cluster.wait_rest(node)
+    cluster.wait_settled(node)  # several pods within a few seconds may be a reason to have one more NIC
     return pods
 
 
