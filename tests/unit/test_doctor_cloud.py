@@ -43,7 +43,7 @@ def programless(command: t.Sequence[str]) -> str:
 def ailing(directory: Path, **cloud: t.Any) -> t.Iterator[tuple[Node, Patient]]:
     """A node whose agent runs in this process, on an emulated cloud with these settings."""
     with Node(directory, cloud=CloudSettings().changed(cloud)) as node:
-        primary = next(nic for nic in node.emulator.cloud.nics.values() if nic.instance_id == INSTANCE)
+        (primary,) = [nic for nic in node.emulator.cloud.nics.values() if nic.instance_id == INSTANCE]
         for path, text in (
             ("etc/qingcloud/instance-id", INSTANCE),
             ("sys/class/net/eth0/address", primary.nic_id),

@@ -141,7 +141,8 @@ def _raise() -> None:
 
 
 def message() -> None:
-    log.info(f"signed with {SECRET}")
+    text = f"signed with {SECRET}"  # as those write it who do not know what a logger can do
+    log.info(text)
 
 
 def argument() -> None:

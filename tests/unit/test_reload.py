@@ -51,7 +51,8 @@ class Configured:
         self.directory = directory
         self.file = directory / "QingAgent.yaml"
         self.applied: list[Settings] = []
-        self.access: t.Union[bool, InvalidConfig] = False
+        self.access = False  # whether its file has another key
+        self.refusal: t.Optional[InvalidConfig] = None
         self.write(vxnet="vxnet-a")
         self.reloader = Reloader(*self.read(), self.read, self.applied.append, self._reread_access)
 
@@ -62,8 +63,8 @@ class Configured:
         return config.load({}, {}, self.directory)
 
     def _reread_access(self) -> bool:
-        if isinstance(self.access, InvalidConfig):
-            raise self.access
+        if self.refusal:
+            raise self.refusal
         return self.access
 
 
@@ -127,11 +128,11 @@ def test_a_bad_file_changes_nothing(configured: Configured, text: str, said: str
 
 def test_a_bad_access_file_changes_nothing_either(configured: Configured) -> None:
     configured.write(vxnet="vxnet-a", pool_high=20)
-    configured.access = InvalidConfig("qy_secret_access_key is missing")
+    configured.refusal = InvalidConfig("qy_secret_access_key is missing")
     with pytest.raises(InvalidConfig, match="is missing"):
         configured.reloader.reload()
     assert configured.applied == []
-    configured.access = True
+    configured.refusal, configured.access = None, True
     assert configured.reloader.reload()["access_file"] == "changed"
     assert len(configured.applied) == 1
 

@@ -33,7 +33,8 @@ class Door(t.Protocol):
     """Used by the server's thread only."""
 
     @property
-    def listener(self) -> socket.socket: ...
+    def listener(self) -> socket.socket:
+        """Where callers knock; the server closes it."""
 
     @property
     def handlers(self) -> t.Mapping[str, Handler]:
