@@ -11,7 +11,6 @@ import signal
 import sqlite3
 import subprocess
 import sys
-import time
 import typing as t
 from dataclasses import dataclass
 from pathlib import Path
@@ -171,18 +170,6 @@ class Cluster:
         A NIC that an ADD or a DEL left half done keeps it from its rest.
         """
         return until(lambda: self.at_rest(node), seconds, f"a pool at rest on {node.name}")
-
-    def wait_settled(self, node: Node, seconds: float = 60) -> set[str]:
-        """As `wait_rest`, after a round of the agent that began from now on: so it wants nothing more just now."""
-        asked = time.monotonic()
-        node.run(["qingagent", "look"])
-
-        def looked() -> bool:
-            ago = self.ask(node, "explain")["looked_ago"]
-            return ago is not None and ago < time.monotonic() - asked
-
-        until(looked, seconds, f"a look of {node.name}'s agent")
-        return self.wait_rest(node, seconds)
 
     def at_rest(self, node: Node) -> t.Optional[set[str]]:
         states = {nic_id: nic["state"] for nic_id, nic in self.pool(node).items()}
