@@ -52,7 +52,7 @@ class Configured:
         self.file = directory / "QingAgent.yaml"
         self.applied: list[Settings] = []
         self.access = False  # whether its file has another key
-        self.refusal: t.Optional[InvalidConfig] = None
+        self.refusals: list[InvalidConfig] = []
         self.write(vxnet="vxnet-a")
         self.reloader = Reloader(*self.read(), self.read, self.applied.append, self._reread_access)
 
@@ -63,8 +63,8 @@ class Configured:
         return config.load({}, {}, self.directory)
 
     def _reread_access(self) -> bool:
-        if self.refusal:
-            raise self.refusal
+        for refusal in self.refusals:
+            raise refusal
         return self.access
 
 
@@ -128,11 +128,11 @@ def test_a_bad_file_changes_nothing(configured: Configured, text: str, said: str
 
 def test_a_bad_access_file_changes_nothing_either(configured: Configured) -> None:
     configured.write(vxnet="vxnet-a", pool_high=20)
-    configured.refusal = InvalidConfig("qy_secret_access_key is missing")
+    configured.refusals = [InvalidConfig("qy_secret_access_key is missing")]
     with pytest.raises(InvalidConfig, match="is missing"):
         configured.reloader.reload()
     assert configured.applied == []
-    configured.refusal, configured.access = None, True
+    configured.refusals, configured.access = [], True
     assert configured.reloader.reload()["access_file"] == "changed"
     assert len(configured.applied) == 1
 
