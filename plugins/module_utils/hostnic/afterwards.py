@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import contextvars
 import typing as t
+from functools import partial
 
 Action = t.Callable[[], object]
 
@@ -16,12 +17,12 @@ _later: contextvars.ContextVar[t.Optional[list[Action]]] = contextvars.ContextVa
 
 
 def do(action: Action) -> None:
-    """At the end of what is `gathered`; at once where nobody gathers. Must not raise."""
+    """At the end of what is `gathered`, in the context of now; at once where nobody gathers. Must not raise."""
     later = _later.get()
     if later is None:
         action()
     else:
-        later.append(action)
+        later.append(partial(contextvars.copy_context().run, action))
 
 
 def now() -> None:

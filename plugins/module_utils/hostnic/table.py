@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import contextvars
 import logging
 import threading
 import typing as t
@@ -175,8 +174,7 @@ class Table:
             if pod:
                 about["pod"] = pod
         told = (source.state.value if source else "new", nic.state.value)
-        say = contextvars.copy_context().run
-        afterwards.do(lambda: say(log.info, "%s > %s", *told, extra=fields(**about)))
+        afterwards.do(lambda: log.info("%s > %s", *told, extra=fields(**about)))
 
     def _remember(self, record: Record) -> None:
         kind, key = self._shelf(record)

@@ -6,7 +6,6 @@ from __future__ import annotations
 import random
 import time
 import typing as t
-from dataclasses import replace
 
 from ..config import Settings
 from .breaker import Breaker
@@ -61,11 +60,15 @@ def connect(
         )
 
     connection = FreshConnection(settings.access_file, overrides, made)
-    retries = connection.access.retries
     patient = Patience(
-        retries=retries, deadline=PATIENCE if patience is None else patience, clock=clock, sleep=sleep, rng=rng
+        retries=connection.access.retries,
+        deadline=PATIENCE if patience is None else patience,
+        clock=clock,
+        sleep=sleep,
+        rng=rng,
+        turn=lambda: limiter.longest if patience is None else 0.0,
     )
-    return QingCloud(connection, patient if patience is not None else replace(patient, turn=lambda: limiter.longest))
+    return QingCloud(connection, patient)
 
 
 def burst_of(settings: Settings) -> int:

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import contextlib
-import contextvars
 import json
 import logging
 import typing as t
@@ -194,11 +193,10 @@ def _pod(request: Request) -> str:
 
 
 def _done(who: str, took: float, trace: t.Mapping[str, str]) -> None:
-    """Say so, as of now, once the caller has its answer."""
-    say = contextvars.copy_context().run
-    afterwards.do(lambda: say(log.info, "%s done in %.0f ms", who, took))
+    """Say so once the caller has its answer."""
+    afterwards.do(lambda: log.info("%s done in %.0f ms", who, took))
     if trace:
-        afterwards.do(lambda: say(log.debug, "%s, phase by phase", who, extra=context.fields(**trace)))
+        afterwards.do(lambda: log.debug("%s, phase by phase", who, extra=context.fields(**trace)))
 
 
 def _trace(request: Request, started: float) -> dict[str, str]:

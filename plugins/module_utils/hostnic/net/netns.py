@@ -89,10 +89,7 @@ class Envoy:
         """As `visit`, by the thread that calls. Starts no threads: they would stay there."""
         if threading.current_thread() is threading.main_thread():
             return self.visit(descriptor, errand)
-        try:
-            _setns(descriptor)
-        except OSError as error:
-            raise LinkFailed(f"cannot enter the network namespace: {error.strerror}", errno=error.errno) from error
+        _enter(descriptor)
         try:
             return errand()
         finally:
@@ -141,11 +138,7 @@ class Envoy:
     @staticmethod
     def _run(descriptor: int, errand: t.Callable[[], t.Any], answer: Future[t.Any]) -> None:
         try:
-            _setns(descriptor)
-        except OSError as error:
-            answer.set_exception(LinkFailed(f"cannot enter the network namespace: {error.strerror}", errno=error.errno))
-            return
-        try:
+            _enter(descriptor)
             answer.set_result(errand())
         except BaseException as error:
             answer.set_exception(error)
@@ -180,6 +173,13 @@ def once(path: str, errand: t.Callable[[], T]) -> T:
     finally:
         envoy.close()
         os.close(descriptor)
+
+
+def _enter(descriptor: int) -> None:
+    try:
+        _setns(descriptor)
+    except OSError as error:
+        raise LinkFailed(f"cannot enter the network namespace: {error.strerror}", errno=error.errno) from error
 
 
 def _setns(descriptor: int) -> None:
