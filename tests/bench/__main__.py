@@ -13,7 +13,6 @@ import contextlib
 import functools
 import importlib
 import random
-import subprocess
 import sys
 import time
 import traceback
@@ -22,10 +21,10 @@ from pathlib import Path
 
 from tests.bench import conditions, page, results
 from tests.bench.figures import PARTS, Measured, Setting
+from tests.e2e.cluster import lab
 from tests.lab import site
-from tests.lab.errors import LabError
 from tests.lab.lab import Lab
-from tests.lab.paths import CLONE, LAB_JSON
+from tests.lab.paths import LAB_JSON
 
 Part = t.Callable[[Setting], Measured]
 
@@ -46,19 +45,14 @@ class Borrowed:
             else:
                 self._tell("no lab runs: bringing one up")
                 self._made = True
-                self._word("up")
+                lab("up")
             self._ready = True
         return Lab.load().refreshed()
 
     def close(self) -> None:
         if self._made:
             self._made = False
-            self._word("down")
-
-    @staticmethod
-    def _word(word: str) -> None:
-        if subprocess.run([sys.executable, "-m", "tests.lab", word], cwd=CLONE, check=False).returncode:
-            raise LabError(f"`python -m tests.lab {word}` failed")
+            lab("down")
 
 
 def main(argv: t.Optional[t.Sequence[str]] = None) -> int:
@@ -70,8 +64,8 @@ def main(argv: t.Optional[t.Sequence[str]] = None) -> int:
     seed = given.seed if given.seed is not None else int(time.time())
     tell(f"seed {seed}")
     chosen = {part: functools.partial(_measure, part) for part in PARTS if part in (given.only or PARTS)}
-    with contextlib.closing(Borrowed(tell)) as lab:
-        setting = Setting(given.quick, tell, random.Random(seed), lab)
+    with contextlib.closing(Borrowed(tell)) as borrowed:
+        setting = Setting(given.quick, tell, random.Random(seed), borrowed)
         status = bench(chosen, setting, full=not given.only)
     page.draw()
     return status

@@ -45,6 +45,32 @@ SECRET: t.Final = "SECRETACCESSKEY"
 ROUND_TRIP: t.Final = 0.1  # s from a request to its answer
 
 
+def world_of(networks: t.Mapping[str, str], instances: t.Iterable[str]) -> dict[str, t.Any]:
+    """The emulator's world: vxnets of one VPC, id ► network, and instances with their primary NIC in `HOSTS`."""
+    return {
+        "zone": ZONE,
+        "access_keys": [{"access_key_id": KEY, "secret_access_key": SECRET, "owner": "usr-fleet001"}],
+        "routers": [{"router_id": "rtr-fleet001", "vpc_network": "172.16.0.0/12"}],
+        "vxnets": [
+            {"vxnet_id": vxnet_id, "ip_network": network, "router_id": "rtr-fleet001", "vxnet_type": 1}
+            for vxnet_id, network in networks.items()
+        ],
+        "instances": [
+            {"instance_id": instance_id, "netns": instance_id, "primary": {"vxnet_id": HOSTS}}
+            for instance_id in instances
+        ],
+    }
+
+
+def write_access(directory: Path, host: str, port: int) -> Path:
+    """The access file for that world."""
+    path = directory / "client.yaml"
+    keys = {"qy_access_key_id": KEY, "qy_secret_access_key": SECRET, "zone": ZONE}
+    path.write_text(yaml.safe_dump({**keys, "host": host, "port": port, "protocol": "http", "uri": "/iaas"}))
+    path.chmod(0o600)
+    return path
+
+
 class Called(t.NamedTuple):
     """One call as the cloud sees it; seconds since the beginning."""
 
@@ -90,9 +116,7 @@ class Account:
         self._listener = Listener()
         self._listener.answer = self._answer
         self.beginning = self.hours.now()
-        self.access = directory / "client.yaml"
-        self.access.write_text(yaml.safe_dump(self._access()))
-        self.access.chmod(0o600)
+        self.access = write_access(directory, self._listener.host, self._listener.port)
 
     def elapsed(self) -> float:
         return self.hours.now() - self.beginning
@@ -106,33 +130,10 @@ class Account:
     # -- inside --------------------------------------------------------------------------------------------------------
 
     def _world(self) -> dict[str, t.Any]:
-        """A /20 for the hosts and a /24 for each vxnet of pods, all of one VPC."""
+        """A /20 for the hosts and a /24 for each vxnet of pods."""
         networks = {HOSTS: "172.16.0.0/20"}
         networks.update((vxnet_id, f"172.17.{number}.0/24") for number, vxnet_id in enumerate(self.vxnets))
-        return {
-            "zone": ZONE,
-            "access_keys": [{"access_key_id": KEY, "secret_access_key": SECRET, "owner": "usr-fleet001"}],
-            "routers": [{"router_id": "rtr-fleet001", "vpc_network": "172.16.0.0/12"}],
-            "vxnets": [
-                {"vxnet_id": vxnet_id, "ip_network": network, "router_id": "rtr-fleet001", "vxnet_type": 1}
-                for vxnet_id, network in networks.items()
-            ],
-            "instances": [
-                {"instance_id": instance_id, "netns": instance_id, "primary": {"vxnet_id": HOSTS}}
-                for instance_id in self.instances
-            ],
-        }
-
-    def _access(self) -> dict[str, t.Any]:
-        return {
-            "qy_access_key_id": KEY,
-            "qy_secret_access_key": SECRET,
-            "zone": ZONE,
-            "host": self._listener.host,
-            "port": self._listener.port,
-            "protocol": "http",
-            "uri": "/iaas",
-        }
+        return world_of(networks, self.instances)
 
     def _answer(self, request: Request) -> t.Optional[Reply]:
         """In the listener's thread, while the one that calls waits for it."""

@@ -70,7 +70,6 @@ def inside(rounds: int, starts: int, looks: int, plugins: str) -> dict[str, Samp
     with Machine(NICS, ROUND + STAY) as machine:
         agent, __ = machine.start()
         machine.fill(STAY)
-        time.sleep(10)  # the last looks that follow growth
         memory: Samples = {"agent": [], "imports": []}
         for __ in range(looks):
             memory["agent"].append(agent.memory())

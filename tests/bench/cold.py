@@ -19,8 +19,6 @@ import time
 import typing as t
 from pathlib import Path
 
-import yaml
-
 from hostnic import wire
 from hostnic.agent import loops
 from hostnic.cloud.build import connect
@@ -29,7 +27,7 @@ from hostnic.engine import Engine
 from hostnic.states import State
 from hostnic.store.sqlite import SqliteStore
 from tests.bench import onebyone
-from tests.bench.account import HOSTS, KEY, ROUND_TRIP, SECRET, ZONE
+from tests.bench.account import HOSTS, ROUND_TRIP, ZONE, world_of, write_access
 from tests.bench.figures import Figure, Measured, Setting, Spread
 from tests.emulator import Emulator
 from tests.emulator import Settings as CloudSettings
@@ -41,16 +39,7 @@ INSTANCE: t.Final = "i-cold0001"
 PODS: t.Final = "vxnet-pods0001"
 PATIENCE: t.Final = 60.0  # s
 _NETWORKS: t.Final = {HOSTS: "172.16.0.0/24", PODS: "172.16.1.0/24"}
-_WORLD: t.Final = {
-    "zone": ZONE,
-    "access_keys": [{"access_key_id": KEY, "secret_access_key": SECRET, "owner": "usr-cold0001"}],
-    "routers": [{"router_id": "rtr-cold0001", "vpc_network": "172.16.0.0/16"}],
-    "vxnets": [
-        {"vxnet_id": vxnet_id, "ip_network": network, "router_id": "rtr-cold0001", "vxnet_type": 1}
-        for vxnet_id, network in _NETWORKS.items()
-    ],
-    "instances": [{"instance_id": INSTANCE, "netns": INSTANCE, "primary": {"vxnet_id": HOSTS}}],
-}
+_WORLD: t.Final = world_of(_NETWORKS, [INSTANCE])
 
 
 def measure(setting: Setting) -> Measured:
@@ -84,10 +73,7 @@ def fill(directory: Path, size: int) -> tuple[float, int]:
     slow = CloudSettings().changed({"api_latency": ROUND_TRIP})
     with Emulator(slow, world=_WORLD, dataplane=kernel, seed=size) as emulator:
         host, __, port = emulator.url.rpartition("/")[2].partition(":")
-        access = directory / "client.yaml"
-        keys = {"qy_access_key_id": KEY, "qy_secret_access_key": SECRET, "zone": ZONE}
-        access.write_text(yaml.safe_dump({**keys, "host": host, "port": int(port), "protocol": "http", "uri": "/iaas"}))
-        access.chmod(0o600)
+        access = write_access(directory, host, int(port))
         settings = Settings(
             zone=ZONE, access_file=str(access), vxnet=(PODS,), pool_low=size, pool_high=size, statedir=str(directory)
         )  # fmt: skip

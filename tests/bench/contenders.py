@@ -28,6 +28,7 @@ OURS, HOST_DEVICE, FLOOR, BARE, VERSION = "qingcni", "host-device", "floor", "ba
 HOST, PARKING, POD = "bench-host", "bench-parking", "bench-pod"  # namespaces of the node
 DEBIANS: t.Final = "/usr/lib/cni"
 PLUGIN: t.Final = "/opt/cni/bin/qingcni"
+PAUSE: t.Final = (0.03, 0.07)  # s before a call that is paced
 _MASTER, _MOVED = "bm", "bf"  # links: what macvlan stands on, what is moved at the floor
 _SUBNET: t.Final = "198.18.0.0/16"  # RFC 2544: nobody's
 

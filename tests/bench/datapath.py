@@ -35,10 +35,11 @@ from pathlib import Path
 
 from tests.bench.figures import Figure, Measured, Setting, Spread
 from tests.bench.overlays import End, routed, tunnelled
+from tests.e2e import agent
 from tests.e2e.attachment import Sandbox
 from tests.e2e.services.fabric import port_security
 from tests.lab.errors import LabError
-from tests.lab.lab import Lab, Node
+from tests.lab.lab import Lab
 from tests.lab.sh import run
 from tests.lab.wait import until
 
@@ -108,7 +109,7 @@ def measure(setting: Setting) -> Measured:
                     ways[name].play()
             if number % 10 == 9:
                 setting.tell(f"datapath: round {number + 1} of {rounds}")
-        nics = ", ".join(str(len(_ask(node))) for node in nodes)
+        nics = ", ".join(str(len(agent.ask(node, "pool"))) for node in nodes)
     raw = {f"{what} {name}": getattr(way, what) for name, way in ways.items() for what in ("rates", "trips")}
     return Measured(tuple(_figures(ways)), raw, f"{nics} on the nodes", {"rates": "Gbit/s", "trips": "µs"})
 
@@ -142,11 +143,6 @@ def _pods(lab: Lab) -> t.Iterator[list[End]]:
             result = sandbox.add(vxnet=lab.vxnets[0].vxnet_id)
             ends.append(End(str(node.path(sandbox.netns)), result["ips"][0]["address"].partition("/")[0]))
         yield ends
-
-
-def _ask(node: Node) -> list[t.Any]:
-    found: list[t.Any] = json.loads(node.run(["qingagent", "pool", "--output", "json"]).stdout)
-    return found
 
 
 def _inside(end: End, argv: t.Sequence[str]) -> list[str]:

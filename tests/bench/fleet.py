@@ -31,9 +31,9 @@ from collections import Counter
 from pathlib import Path
 
 from hostnic.config import Settings
+from tests.bench import onebyone
 from tests.bench.account import ZONE, Account, Agent, Called
 from tests.bench.figures import Figure, Measured, Setting, Spread
-from tests.bench.onebyone import calls_for_each
 
 SKEW: t.Final = 1.0  # s within which all start
 RATE: t.Final = 50.0  # calls a second
@@ -93,7 +93,7 @@ def measure(setting: Setting) -> Measured:
     seed = setting.dice.getrandbits(32)
     logging.getLogger("hostnic").setLevel(logging.CRITICAL)  # a thousand agents say a lot
     with tempfile.TemporaryDirectory(dir=_SCRATCH) as scratch:
-        each = calls_for_each(Path(scratch), 5)
+        each = onebyone.make(Path(scratch), 5).calls
         fleet = Fleet(nodes, rate, round(SHARE * rate / nodes, 3), Path(scratch), seed)
         try:
             found = _warming(setting, fleet, rate, each) + _resting(setting, fleet) + _restarting(setting, fleet, rate)

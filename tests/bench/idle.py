@@ -74,7 +74,6 @@ def measure(nics: int, pods: int, seconds: float, first: int, calls: int) -> Fig
     with Machine(nics, pods + CALLERS) as machine:
         agent, __ = machine.start()
         machine.fill(pods)
-        time.sleep(10)  # the last looks that follow growth
         idle, cpu = agent.memory(), agent.cpu(seconds)
         bare = agent.bare()
         began = time.monotonic()

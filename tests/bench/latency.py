@@ -28,7 +28,6 @@ MANY, FEW = 60, 5  # NICs
 ROUNDS, QUICK_ROUNDS = 300, 40
 PAIRS, QUICK_PAIRS = 120, 30
 WARM_UP: t.Final = 3  # rounds that do not count
-PAUSE: t.Final = (0.03, 0.07)
 # Every so many rounds; every round has ours and host-device.
 SELDOM: t.Final = {"few": 2, FLOOR: 2, BARE: 2, VERSION: 2, "ptp": 3, "macvlan": 3, "bridge": 3}
 
@@ -83,8 +82,8 @@ class Course:
         for number in range(-WARM_UP, pairs):
             self._setting.dice.shuffle(sides)
             for name, remote, contender in sides:
-                steps = [contender.step(verb, self._next(), self._pod(name)) for verb in ("ADD", "DEL")]
-                steps[1]["env"]["CNI_CONTAINERID"] = steps[0]["env"]["CNI_CONTAINERID"]
+                container, pod = self._next(), self._pod(name)
+                steps = [contender.step(verb, container, pod) for verb in ("ADD", "DEL")]
                 for verb, done in zip(("add", "del"), remote.row(*steps)):
                     if number >= 0:
                         self._take(f"{name} {verb}, back to back", done["seconds"])
@@ -115,7 +114,7 @@ class Course:
         self.taken[name].append(round(seconds * 1000, 3))
 
     def _pause(self) -> float:
-        return self._setting.dice.uniform(*PAUSE)
+        return self._setting.dice.uniform(*contenders.PAUSE)
 
     def _next(self) -> str:
         self._count += 1

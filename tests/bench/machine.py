@@ -29,6 +29,7 @@ from tests.emulator import Emulator
 from tests.emulator import Settings as CloudSettings
 from tests.emulator.dataplane.netns import NetnsDataPlane
 from tests.lab.paths import CLONE
+from tests.lab.wait import until
 
 CALLERS: t.Final = 4  # at once
 INSTANCE: t.Final = "i-0a1b2c3d"
@@ -47,6 +48,7 @@ _WORLD: t.Final = {
 }
 _UNIT: t.Final = CLONE / "files/units/qingagent.service"
 _READY: t.Final = "/run/ready"
+_LAST_LOOKS: t.Final = 10.0  # s in which an agent looks at what its pool's growth has left
 _MODULES: t.Final = Path("/run/modules")
 _AGENT: t.Final = """
 import signal, sys
@@ -99,7 +101,7 @@ class Agent:
         """Memory of a process that imports what the agent has imported by now."""
         _MODULES.unlink(missing_ok=True)
         os.kill(self.pid, signal.SIGUSR1)
-        until(_MODULES.exists, 30)
+        until(_MODULES.exists, 30, "the list of what the agent has imported")
         command = [sys.executable, "-c", _IMPORTS, str(_MODULES)]
         with subprocess.Popen(command, env=environ(), stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
             t.cast("t.IO[bytes]", process.stdout).readline()
@@ -179,10 +181,11 @@ class Machine:
         return Agent(process), self._ready.get(timeout=60) - began
 
     def fill(self, stays: int) -> None:
-        """Returns once all NICs are ready, and so many of them in the last pods, where they stay."""
-        until(lambda: self.states() == {"READY": self._nics}, 300)
+        """Returns once all NICs are ready, so many of them in the last pods, where they stay, and the agent at rest."""
+        until(lambda: self.states() == {"READY": self._nics}, 300, f"{self._nics} NICs that are ready")
         for number in range(stays):
             call("ADD", f"stays{number}", self._pods - 1 - number)
+        time.sleep(_LAST_LOOKS)
 
     def states(self) -> dict[str, int]:
         """How many NICs are in which."""
@@ -257,15 +260,6 @@ def resident(pid: int) -> int:
         if line.startswith("Rss:"):
             return int(line.split()[1])
     raise SystemExit(f"the kernel does not tell the memory of {pid}")
-
-
-def until(condition: t.Callable[[], t.Any], within: float) -> None:
-    """Looks twice a second. Raises `SystemExit` where it takes longer."""
-    end = time.monotonic() + within
-    while not condition():
-        if time.monotonic() > end:
-            raise SystemExit(f"not within {within} s")
-        time.sleep(0.5)
 
 
 def run(command: str) -> None:

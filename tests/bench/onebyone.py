@@ -49,7 +49,3 @@ def make(directory: Path, count: int) -> Made:
     finally:
         account.close()
     return Made(tuple(moments), tuple(calls))
-
-
-def calls_for_each(directory: Path, count: int) -> tuple[int, ...]:
-    return make(directory, count).calls

@@ -89,12 +89,8 @@ def _figures(found: t.Mapping[str, t.Optional[Row]]) -> t.Iterator[str]:
             continue
         bar = results.bar(row).replace(">=", "at least").replace("<=", "at most")
         holds = "" if not bar else "holds" if row["holds"] else "**missed**"
-        sides = " | ".join(_spread(row[side]) for side in ("ours", "theirs"))
+        sides = " | ".join(results.spread(row[side], " · ") for side in ("ours", "theirs"))
         yield f"| {row['figure']} | {number(row['ratio'])} | {bar} | {holds} | {sides} | {row['n']} |"
-
-
-def _spread(side: t.Mapping[str, t.Any]) -> str:
-    return " · ".join(number(side[name]) for name in ("p50", "p95", "p99")) + f" {side['unit']}"
 
 
 def _conditions(parts: t.Iterable[t.Mapping[str, t.Any]]) -> t.Iterator[str]:

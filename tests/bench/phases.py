@@ -38,7 +38,6 @@ from tests.e2e.cluster import Cluster
 from tests.lab.lab import Node
 
 CALLS, QUICK_CALLS = 100, 25
-PAUSE: t.Final = (0.03, 0.07)
 NICS: t.Final = 12
 PHASES: t.Final = ("exec", "wire", "queue", "reserve", "gateway", "turn", "move", "configure", "commit", "answer")
 _FIELD: t.Final = re.compile(r"(\w+)=(\S+)")
@@ -56,7 +55,7 @@ def measure(setting: Setting) -> Measured:
         count = QUICK_CALLS if setting.quick else CALLS
 
         def add(name: str) -> dict[str, t.Any]:
-            pauses = [setting.dice.uniform(*PAUSE) for __ in range(2)]
+            pauses = [setting.dice.uniform(*contenders.PAUSE) for __ in range(2)]
             steps = [ours.step(verb, name, places.pods()[0], pause=one) for verb, one in zip(("ADD", "DEL"), pauses)]
             return caller.row(*steps)[0]
 

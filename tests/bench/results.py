@@ -68,7 +68,7 @@ def shown(rows: t.Sequence[Row]) -> str:
     cells = [
         (
             row["figure"], f"{row['ratio']:.3f}", bar(row), "" if row["holds"] else "MISSED", str(row["n"]),
-            _spread(row["ours"]), _spread(row["theirs"]), row["conditions"]["nics"],
+            spread(row["ours"]), spread(row["theirs"]), row["conditions"]["nics"],
             str(row["conditions"]["steal"]), "-".join(map(str, row["conditions"]["load"])), row["raw"],
         )
         for row in rows
@@ -92,8 +92,8 @@ def versions(conditions: t.Iterable[t.Mapping[str, t.Any]]) -> str:
     return "\n".join(lines)
 
 
-def _spread(side: t.Mapping[str, t.Any]) -> str:
-    return " ".join(number(side[name]) for name in ("p50", "p95", "p99")) + f" {side['unit']}"
+def spread(side: t.Mapping[str, t.Any], between: str = " ") -> str:
+    return between.join(number(side[name]) for name in ("p50", "p95", "p99")) + f" {side['unit']}"
 
 
 def number(value: float) -> str:

@@ -17,7 +17,6 @@ is all in the ratio.
 from __future__ import annotations
 
 import argparse
-import contextlib
 import os
 import re
 import statistics
@@ -32,6 +31,7 @@ from pathlib import Path
 import yaml
 
 from tests.bench.figures import Figure, Measured, Setting, compared
+from tests.e2e.cluster import fresh_node
 from tests.lab import cgroups
 from tests.lab.errors import LabError
 from tests.lab.inventory import GROUP, build
@@ -165,8 +165,8 @@ def measure(setting: Setting) -> Measured:
     nodes = [node.name for node in lab.nodes]
     with tempfile.TemporaryDirectory() as directory:
         again = Bench(lab, Path(directory), nodes, names).again(pairs, setting.tell)
-        with _fresh_node(lab) as fresh:
-            first = Bench(Lab.load(), Path(directory), [fresh], 1).first(setting.tell)
+        with fresh_node() as fresh:
+            first = Bench(fresh.lab, Path(directory), [fresh.nodes[0].name], 1).first(setting.tell)
     return Measured(
         (first.figure("rollout-first"), again.figure("rollout-again")),
         {**first.raw("first"), **again.raw("again")},
@@ -176,25 +176,6 @@ def measure(setting: Setting) -> Measured:
             "processor, again": round(again.ratio("cpu"), 3),
         },
     )
-
-
-@contextlib.contextmanager
-def _fresh_node(lab: Lab) -> t.Iterator[str]:
-    """Its name; one more than `lab` has."""
-    _lab("add-node")
-    (name,) = {node.name for node in Lab.load().nodes} - {node.name for node in lab.nodes}
-    try:
-        yield name
-    finally:
-        _lab("remove-node", name)
-
-
-def _lab(*words: str) -> None:
-    """A word of the lab's own, which takes its lock. Raises `LabError`."""
-    argv = [sys.executable, "-m", "tests.lab", *words]
-    done = subprocess.run(argv, cwd=CLONE, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise LabError(f"`python -m tests.lab {' '.join(words)}` failed:\n{done.stdout}{done.stderr}")
 
 
 def processor_time(group: str) -> float:

@@ -3,9 +3,4 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
-_PACKAGE = str(Path(__file__).parents[2] / "plugins" / "module_utils")
-if _PACKAGE not in sys.path:
-    sys.path.insert(0, _PACKAGE)  # so that `python -m tests.docs` needs no environment
+from tests.support import package as package

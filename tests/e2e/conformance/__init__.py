@@ -3,9 +3,4 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
-_PACKAGE = str(Path(__file__).parents[3] / "plugins" / "module_utils")
-if _PACKAGE not in sys.path:
-    sys.path.insert(0, _PACKAGE)  # so that `python -m tests.e2e.conformance` needs no environment
+from tests.support import package as package
