@@ -148,8 +148,8 @@ def run(
     monitor.start()
     for thread in threads:
         thread.start()
+    management.start()  # before the server: the first answer knows whether manageaddr is taken
     server.start()
-    management.start()
     # What is there now stays: garbage need not be a quarter of it, which takes hours and megabytes, before it is looked
     # for, and no call waits while the collector looks through all of it.
     gc.collect()
