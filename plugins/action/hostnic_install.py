@@ -7,7 +7,7 @@ from __future__ import annotations
 import json
 import typing as t
 
-import yaml
+from ansible.module_utils.common.yaml import yaml_load
 from ansible_collections.qingcloud.cni.plugins.plugin_utils.packages import COLLECTION, Sender, lock_text
 
 LAYING = frozenset({"present", "staged"})
@@ -46,4 +46,4 @@ def collection_version() -> str:
     manifest = COLLECTION / "MANIFEST.json"
     if manifest.exists():
         return str(json.loads(manifest.read_text(encoding="utf-8"))["collection_info"]["version"])
-    return str(yaml.safe_load((COLLECTION / "galaxy.yml").read_text(encoding="utf-8"))["version"])
+    return str(yaml_load((COLLECTION / "galaxy.yml").read_text(encoding="utf-8"))["version"])

@@ -23,6 +23,7 @@ from tests.lab.lab import Lab, Node
 from tests.lab.machine import Machine
 from tests.lab.paths import CLONE, PREFIX
 from tests.lab.wait import until
+from tests.support.ansible import program
 
 PARKING = "qingagent"
 STATE = "var/lib/qingagent/state.db"
@@ -55,12 +56,12 @@ class Cluster:
 
     # -- Ansible --
 
-    def ansible(self, program: str, *words: str, clone: Path = CLONE) -> subprocess.CompletedProcess[str]:
+    def ansible(self, name: str, *words: str, clone: Path = CLONE) -> subprocess.CompletedProcess[str]:
         """`ansible` or `ansible-playbook` against this cluster, for the caller to look at.
 
         `clone`: where it is run, that is, where there is an `ansible.cfg` by which it finds the collection.
         """
-        argv = [str(Path(sys.executable).with_name(program)), "-i", self.lab.inventory, *words]
+        argv = [program(name), "-i", self.lab.inventory, *words]
         env = {**os.environ, "ANSIBLE_CONFIG": str(clone / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1"}
         limit = ["--limit", ",".join(node.name for node in self.nodes)]
         return subprocess.run([*argv, *limit], cwd=clone, env=env, capture_output=True, text=True, check=False)

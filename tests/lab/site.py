@@ -7,20 +7,19 @@ import os
 import subprocess
 import sys
 import typing as t
-from pathlib import Path
 
 from tests.lab import cgroups
 from tests.lab.errors import LabError
 from tests.lab.lab import Lab
 from tests.lab.paths import CLONE, LOGS, PREFIX
+from tests.support.ansible import program
 
 _GROUP = f"{PREFIX}-site"
 
 
 def play(lab: Lab, playbook: str, arguments: t.Sequence[str] = ()) -> None:
     """Shown as it runs and kept in the logs; raises LabError when it fails."""
-    ansible = Path(sys.executable).with_name("ansible-playbook")
-    argv = [str(ansible), f"playbooks/{playbook}.yml", "-i", lab.inventory, *arguments]
+    argv = [program("ansible-playbook"), f"playbooks/{playbook}.yml", "-i", lab.inventory, *arguments]
     env = {**os.environ, "ANSIBLE_CONFIG": str(CLONE / "ansible.cfg")}
     if sys.stdout.isatty():
         env["ANSIBLE_FORCE_COLOR"] = "1"

@@ -31,6 +31,7 @@ CHECKS: dict[str, t.Callable[[artifact.Artifact], None]] = {
     "units": functools.partial(functional.units, "2.19"),
     **{f"sanity-{core}": functools.partial(static.sanity, core) for core in PIP},
     **{f"integration-{core}": functools.partial(functional.targets, core) for core in PIP},
+    **{f"roles-{core}": functools.partial(functional.roles, core) for core in ("2.17", "2.18")},
 }
 MORE: dict[str, t.Callable[[artifact.Artifact], None]] = {"pythons": pythons.tested}
 

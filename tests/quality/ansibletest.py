@@ -52,8 +52,13 @@ def _pip_settings() -> list[str]:
     return [f"{key} = {value}" for key, value in found.items()]
 
 
+def programs_of(core: str) -> Path:
+    """Directory of this ansible-core's programs."""
+    return venv(f"core-{core.replace('.', '_')}")
+
+
 def ansible_test(artifact: Artifact, core: str, *words: str) -> str:
-    programs = venv(f"core-{core.replace('.', '_')}")
+    programs = programs_of(core)
     environment = {
         "HOME": str(home(core)),
         "PATH": f"{programs}:{os.environ['PATH']}",
