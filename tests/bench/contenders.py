@@ -29,6 +29,7 @@ HOST, PARKING, POD = "bench-host", "bench-parking", "bench-pod"  # namespaces of
 DEBIANS: t.Final = "/usr/lib/cni"
 PLUGIN: t.Final = "/opt/cni/bin/qingcni"
 PAUSE: t.Final = (0.03, 0.07)  # s before a call that is paced
+_FLOOR_ADDRESS = "192.0.2.2/24"
 _MASTER, _MOVED = "bm", "bf"  # links: what macvlan stands on, what is moved at the floor
 _SUBNET: t.Final = "198.18.0.0/16"  # RFC 2544: nobody's
 
@@ -196,6 +197,12 @@ class Places:
         here, there = (f"/run/netns/{PARKING}", _MOVED), (f"/run/netns/{pod}", "eth0")
         (source, link), (target, name) = (there, here) if back else (here, there)
         return {"move": {"link": link, "from": source, "to": target, "as": name}}
+
+    @staticmethod
+    def dressed(pod: str) -> list[dict[str, t.Any]]:
+        """What a moved link has once an ADD is done."""
+        words = ("link set eth0 up", f"address add {_FLOOR_ADDRESS} dev eth0", "route add default dev eth0")
+        return [{"argv": ["/usr/sbin/ip", "-n", pod, *one.split()]} for one in words]
 
 
 def device(number: int) -> str:

@@ -33,6 +33,7 @@ WANTED: t.Final[t.Mapping[str, Wanted]] = {
     "add-bridge": Wanted("ADD p50 over bridge + host-local, paced"),
     "add-floor": Wanted("ADD p50 over the floor, a bare interpreter and a kernel move", 1.20),
     "del-p50": Wanted("DEL p50 over host-device + host-local, paced", 1.15),
+    "del-floor": Wanted("DEL p50 over the floor, a bare interpreter and a kernel move of a link that is up"),
     "back-to-back": Wanted("ADD + DEL back to back over host-device + host-local, sum of p50", 1.25),
     "add-60": Wanted("ADD p50 with 60 NICs over with 5 NICs", 1.05),
     "burst-last": Wanted("burst of 50 pods, time to the last over host-device + host-local", 1.00),

@@ -5,7 +5,8 @@ Paced: each call that counts comes after a pause of 30 to 70 ms, all contenders 
 DEL, ADD, DEL of one contender without a pause, then of the other. Each contender has one pod's namespace, used again
 and again; its pods' names are new. Before that each NIC of ours has had a pod, as on a node that has been up for a
 while. `floor` is what nobody who moves a NIC can do without and still be Python: the start of a bare interpreter, then
-one netlink message that moves and renames a veth, on a socket that is open already.
+one netlink message that moves and renames a veth, on a socket that is open already. On the way back, the floor of a DEL,
+the veth is up and has an address and a default route.
 
 DEL waits for the kernel: after each one of ours and of host-device's, the kernel is asked at once for something that
 needs its link lock; where a move were still under way it would have to wait (raw: `held`).
@@ -105,10 +106,10 @@ class Course:
     def _floor(self) -> None:
         pod = self._pod(FLOOR)
         both = {**self._places.bare(), **self._places.move(pod), "pause": self._pause()}
-        back = {**self._places.move(pod, back=True), "pause": self._pause()}
-        moved, returned = (done["seconds"] for step in (both, back) for done in self._many.row(step))
-        self._take(FLOOR, moved)
-        self._take("floor, the way back", returned)
+        back = {**self._places.bare(), **self._places.move(pod, back=True), "pause": self._pause()}
+        moved, *__, returned = (done["seconds"] for done in self._many.row(both, *self._places.dressed(pod), back))
+        self._take(f"{FLOOR} add", moved)
+        self._take(f"{FLOOR} del", returned)
 
     def _take(self, name: str, seconds: float) -> None:
         self.taken[name].append(round(seconds * 1000, 3))
@@ -151,8 +152,9 @@ def _figures(taken: t.Mapping[str, list[float]]) -> t.Iterator[Figure]:
         yield compared(f"add-{percentile}", ours, taken["host-device add"], "ms", percentile)
     for other in ("ptp", "macvlan", "bridge"):
         yield compared(f"add-{other}", ours, taken[f"{other} add"], "ms")
-    yield compared("add-floor", ours, taken[FLOOR], "ms")
+    yield compared("add-floor", ours, taken[f"{FLOOR} add"], "ms")
     yield compared("del-p50", taken["qingcni del"], taken["host-device del"], "ms")
+    yield compared("del-floor", taken["qingcni del"], taken[f"{FLOOR} del"], "ms")
     yield _sums(taken)
     yield compared("add-60", ours, taken["few add"], "ms")
 

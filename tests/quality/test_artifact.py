@@ -58,6 +58,17 @@ def test_it_holds_what_is_committed_but_for_what_a_clone_alone_can_use(installed
     assert found == committed - {"galaxy.yml"} | {"MANIFEST.json", "FILES.json"}
 
 
+def test_the_tests_that_it_holds_import_nothing_that_it_does_not_hold(installed: Artifact) -> None:
+    pattern = re.compile(r"^ *(?:from|import) (tests(?:\.\w+)+)", re.MULTILINE)
+    missing = {
+        f"{path.relative_to(installed.tree)}: {name}"
+        for path in (installed.tree / "tests").rglob("*.py")
+        for name in pattern.findall(path.read_text(encoding="utf-8"))
+        if not list(installed.tree.glob(f"{name.replace('.', '/')}*"))
+    }
+    assert missing == set()
+
+
 def test_every_module_has_a_target() -> None:
     assert set(TARGETS) == (MODULES | INVENTORIES) - PARTS
 
