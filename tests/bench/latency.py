@@ -5,8 +5,8 @@ Paced: each call that counts comes after a pause of 30 to 70 ms, all contenders 
 DEL, ADD, DEL of one contender without a pause, then of the other. Each contender has one pod's namespace, used again
 and again; its pods' names are new. Before that each NIC of ours has had a pod, as on a node that has been up for a
 while. `floor` is what nobody who moves a NIC can do without and still be Python: the start of a bare interpreter, then
-one netlink message that moves and renames a veth, on a socket that is open already. On the way back, the floor of a DEL,
-the veth is up and has an address and a default route.
+one netlink message that moves and renames a veth, on a socket that is open already. On the way back, which is a DEL's
+floor, the veth is up and has an address and a default route.
 
 DEL waits for the kernel: after each one of ours and of host-device's, the kernel is asked at once for something that
 needs its link lock; where a move were still under way it would have to wait (raw: `held`).

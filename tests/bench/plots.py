@@ -65,8 +65,8 @@ def delete(rows: Rows, __: Samples) -> t.Optional[str]:
         if name in rows and what:
             lines.append((f"{what}: qingcni", OURS, rows[name]["ours"]))
             lines.append((f"{what}: host-device", THEIRS, rows[name]["theirs"]))
-    if "del-floor" in rows:
-        lines.append(("DEL, the floor: interpreter + move", OTHER, rows["del-floor"]["theirs"]))
+        if name == "del-p50" and "del-floor" in rows:
+            lines.append(("DEL, the floor: interpreter + move", OTHER, rows["del-floor"]["theirs"]))
     if "add-60" in rows:
         lines.append(("ADD with 60 NICs", OURS, rows["add-60"]["ours"]))
         lines.append(("ADD with 5 NICs", OURS, rows["add-60"]["theirs"]))
