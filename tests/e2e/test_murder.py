@@ -92,16 +92,21 @@ def decoys_by_name(node: Node, nic: str) -> tuple[str, ...]:
     """Links of the host that are called as the NIC might want to be."""
     names = (*DECOYS, "q" + nic.replace(":", ""))
     for name in names:
-        node.run(["ip", "link", "add", name, "type", "bridge"])
+        made(node, "add", name, "type", "bridge")
     return names
 
 
 def decoys_by_altname(node: Node, nic: str) -> tuple[str, ...]:
     """One link of the host that has all these names beside its own."""
-    node.run(["ip", "link", "add", "decoy", "type", "bridge"])
+    made(node, "add", "decoy", "type", "bridge")
     for name in (*DECOYS, "q" + nic.replace(":", "")):
-        node.run(["ip", "link", "property", "add", "dev", "decoy", "altname", name])
+        made(node, "property", "add", "dev", "decoy", "altname", name)
     return ("decoy",)
+
+
+def made(node: Node, *words: str) -> None:
+    """A NIC that is on its way into the pool may have the name for the moment in which it crosses the host."""
+    until(lambda: node.run(["ip", "link", *words], check=False).returncode == 0, 30, f"ip link {' '.join(words)}")
 
 
 @pytest.mark.parametrize("decoys", [decoys_by_name, decoys_by_altname], ids=["names", "altnames"])
@@ -109,16 +114,15 @@ def test_links_of_the_host_with_the_same_names_are_in_nobodys_way(
     cluster: Cluster, node: Node, victim: Sandbox, sandbox: Make, decoys: t.Callable[[Node, str], tuple[str, ...]]
 ) -> None:
     nic = victim.mac()
-    cluster.wait_ready(node)  # no NIC on its way is called as a decoy
-    made = decoys(node, nic)
+    names = decoys(node, nic)
     try:
-        before = described(node, made)
+        before = described(node, names)
         victim.kill()
         back(cluster, node, nic)
-        assert described(node, made) == before
+        assert described(node, names) == before
         serves(cluster, node, sandbox, nic)
     finally:
-        for name in made:
+        for name in names:
             node.run(["ip", "link", "delete", name])
 
 
