@@ -38,6 +38,7 @@ from tests.lab.inventory import GROUP, build
 from tests.lab.lab import Lab
 from tests.lab.paths import CLONE, CONTROL, PREFIX
 from tests.lab.table import table
+from tests.support.ansible import program
 
 NAMES: t.Final = 20
 LIMIT: t.Final = 1.5
@@ -112,8 +113,7 @@ class Bench:
 
     def run(self, playbook: str, *words: str) -> Run:
         """Raises `LabError` where it failed on any name."""
-        program = str(Path(sys.executable).with_name("ansible-playbook"))
-        argv = [program, playbook, "-i", str(self._inventory), "--forks", str(self._names), *words]
+        argv = [program("ansible-playbook"), playbook, "-i", str(self._inventory), "--forks", str(self._names), *words]
         env = {**os.environ, "ANSIBLE_CONFIG": str(CLONE / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1"}
         started = time.monotonic()
         done = subprocess.run(

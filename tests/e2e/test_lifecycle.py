@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import json
 import re
-import sys
 import typing as t
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -23,6 +22,7 @@ from tests.e2e.cluster import Cluster, Placed, changed, fresh_nodes
 from tests.lab.lab import Node
 from tests.quality import artifact
 from tests.support import next_release
+from tests.support.ansible import program
 
 STOP = "/run/e2e-stop"
 # Pods of the stream find a rested NIC again soon, so that it does not need dozens.
@@ -112,7 +112,7 @@ def story(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> t.Itera
 
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Where there is nothing but the collection as users install it."""
-    built = artifact.build(Path(sys.executable).with_name("ansible-galaxy"), tmp_path_factory.mktemp("installed"))
+    built = artifact.build(Path(program("ansible-galaxy")), tmp_path_factory.mktemp("installed"))
     settings = ("[defaults]", f"collections_path = {built.path}", "callback_result_format = yaml", "forks = 20")
     (built.path.parent / "ansible.cfg").write_text("\n".join([*settings, "[ssh_connection]", "pipelining = True", ""]))
     return built.path.parent

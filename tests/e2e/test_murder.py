@@ -92,20 +92,20 @@ def decoys_by_name(node: Node, nic: str) -> tuple[str, ...]:
     """Links of the host that are called as the NIC might want to be."""
     names = (*DECOYS, "q" + nic.replace(":", ""))
     for name in names:
-        made(node, "add", name, "type", "bridge")
+        ip_link(node, "add", name, "type", "bridge")
     return names
 
 
 def decoys_by_altname(node: Node, nic: str) -> tuple[str, ...]:
     """One link of the host that has all these names beside its own."""
-    made(node, "add", "decoy", "type", "bridge")
+    ip_link(node, "add", "decoy", "type", "bridge")
     for name in (*DECOYS, "q" + nic.replace(":", "")):
-        made(node, "property", "add", "dev", "decoy", "altname", name)
+        ip_link(node, "property", "add", "dev", "decoy", "altname", name)
     return ("decoy",)
 
 
-def made(node: Node, *words: str) -> None:
-    """A NIC that is on its way into the pool may have the name for the moment in which it crosses the host."""
+def ip_link(node: Node, *words: str) -> None:
+    """Until it works: a NIC on its way into the pool may have that name while it crosses the host."""
     until(lambda: node.run(["ip", "link", *words], check=False).returncode == 0, 30, f"ip link {' '.join(words)}")
 
 

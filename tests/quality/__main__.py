@@ -12,9 +12,8 @@ from pathlib import Path
 
 from tests.lab.progress import Progress
 from tests.quality import artifact, functional, pythons, static
-from tests.quality.ansibletest import PIP
+from tests.quality.ansibletest import CORE, PIP, programs_of
 from tests.quality.errors import CheckError
-from tests.quality.venvs import venv
 
 # Quick things first.
 CHECKS: dict[str, t.Callable[[artifact.Artifact], None]] = {
@@ -28,10 +27,10 @@ CHECKS: dict[str, t.Callable[[artifact.Artifact], None]] = {
     "docs-site": static.docs_site,
     "importer": static.importer,
     "ansible-lint": static.ansible_lint,
-    "units": functools.partial(functional.units, "2.19"),
+    "units": functools.partial(functional.units, CORE),
     **{f"sanity-{core}": functools.partial(static.sanity, core) for core in PIP},
     **{f"integration-{core}": functools.partial(functional.targets, core) for core in PIP},
-    **{f"roles-{core}": functools.partial(functional.roles, core) for core in ("2.17", "2.18")},
+    **{f"roles-{core}": functools.partial(functional.roles, core) for core in PIP if core != CORE},
 }
 MORE: dict[str, t.Callable[[artifact.Artifact], None]] = {"pythons": pythons.tested}
 
@@ -60,7 +59,7 @@ def _run(checks: t.Mapping[str, t.Callable[[artifact.Artifact], None]], director
         try:
             if built is None:
                 with progress.step("artifact"):
-                    built = artifact.build(venv("core-2_19") / "ansible-galaxy", directory)
+                    built = artifact.build(programs_of(CORE) / "ansible-galaxy", directory)
             with progress.step(name):
                 check(built)
         except CheckError as error:

@@ -14,6 +14,8 @@ from tests.quality.venvs import CACHE, venv
 
 # ansible-core ► the pip that it bootstraps its environments with.
 PIP = {"2.17": "23.1.2", "2.18": "24.2", "2.19": "24.2"}
+# The ansible-core that `make test` has.
+CORE = "2.19"
 # Runs in the place of the script that ansible-test would download, and takes the version from its own name.
 GET_PIP = """\
 import os, pathlib, re, subprocess, sys

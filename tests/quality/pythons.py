@@ -15,6 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from tests.lab.table import table
+from tests.quality import ansibletest
 from tests.quality.artifact import Artifact
 from tests.quality.errors import CheckError
 from tests.quality.programs import run
@@ -101,7 +102,7 @@ def control_host() -> list[str]:
 
 def _ansible() -> str:
     """The package whose `module_utils` travel to nodes with each module."""
-    program = str(venv("core-2_19") / "python")
+    program = str(ansibletest.programs_of(ansibletest.CORE) / "python")
     return run([program, "-c", "import ansible, os; print(os.path.dirname(ansible.__file__))"]).stdout.strip()
 
 

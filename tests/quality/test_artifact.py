@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import re
 import subprocess
-import sys
 import typing as t
 from fnmatch import fnmatch
 from pathlib import Path
@@ -18,6 +17,7 @@ from tests.quality import artifact
 from tests.quality.artifact import Artifact
 from tests.quality.venvs import CLONE
 from tests.support import integration
+from tests.support.ansible import program
 
 TARGETS = sorted(path.name for path in (CLONE / "tests/integration/targets").iterdir())
 MODULES = {path.stem for path in (CLONE / "plugins/modules").glob("*.py")}
@@ -34,7 +34,7 @@ INVENTORIES = {f"inventory_{path.stem}" for path in (CLONE / "plugins/inventory"
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Artifact:
-    return artifact.build(Path(sys.executable).with_name("ansible-galaxy"), tmp_path_factory.mktemp("artifact"))
+    return artifact.build(Path(program("ansible-galaxy")), tmp_path_factory.mktemp("artifact"))
 
 
 @pytest.fixture(scope="module")

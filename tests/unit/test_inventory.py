@@ -6,7 +6,6 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 import typing as t
 from pathlib import Path
 
@@ -18,7 +17,7 @@ from plugins.module_utils.hostnic.errors import HostnicError
 from tests.emulator import Emulator
 from tests.emulator import Settings as CloudSettings
 from tests.quality.artifact import build
-from tests.support.ansible import CLONE, attempt
+from tests.support.ansible import CLONE, attempt, program
 
 KEY, SECRET = "QYACCESSKEYIDEXAMPLE", "mostSecretOfAllSecrets"
 MANY = [f"i-many{number:04d}" for number in range(120)]
@@ -121,7 +120,7 @@ def emulator() -> t.Iterator[Emulator]:
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """The environment in which the collection is one that was installed."""
-    artifact = build(Path(sys.executable).with_name("ansible-galaxy"), tmp_path_factory.mktemp("installed"))
+    artifact = build(Path(program("ansible-galaxy")), tmp_path_factory.mktemp("installed"))
     return {"ANSIBLE_CONFIG": "", "ANSIBLE_COLLECTIONS_PATH": str(artifact.path)}
 
 

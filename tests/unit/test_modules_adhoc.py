@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from tests.emulator import Emulator
-from tests.support.ansible import CLONE
+from tests.support.ansible import CLONE, program
 from tests.support.integration import SECRET, Runner, cloud
 
 MODULES = ("qingcloud_nic", "qingcloud_nic_info", "qingcloud_vxnet_info", "hostnic_sweep")
@@ -125,7 +125,7 @@ def test_access_by_the_role_of_the_instance(run: Runner, emulator: Emulator, tmp
 
 
 def test_installed_from_the_artifact_without_a_network(tmp_path: Path, emulator: Emulator) -> None:
-    galaxy = str(Path(sys.executable).with_name("ansible-galaxy"))
+    galaxy = program("ansible-galaxy")
 
     def command(*words: str) -> None:
         # not from the clone, whose ansible.cfg says that the collection is there

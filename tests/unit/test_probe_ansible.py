@@ -17,7 +17,7 @@ import yaml
 
 from tests.emulator import Emulator
 from tests.emulator import Settings as CloudSettings
-from tests.support.ansible import CLONE, attempt
+from tests.support.ansible import CLONE, attempt, program
 from tests.support.emulated_cloud import HERE, WORLD
 
 SECRET = "mostSecretOfAllSecrets"
@@ -113,9 +113,8 @@ def test_what_it_writes_is_what_the_emulator_loads(account: Account, tmp_path: P
 def test_the_playbook_cleans_up_after_a_module_that_was_killed(account: Account) -> None:
     before = account.nics()
     environment = {**os.environ, "ANSIBLE_CONFIG": str(CLONE / "ansible.cfg"), "ANSIBLE_PIPELINING": "False"}
-    program = Path(sys.executable).with_name(account.words[0])
     running = subprocess.Popen(
-        [program, *account.words[1:], "-e", "probe_accept=true"],
+        [program(account.words[0]), *account.words[1:], "-e", "probe_accept=true"],
         env=environment, cwd=CLONE, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True,
     )  # fmt: skip
     try:
