@@ -19,9 +19,9 @@ import traceback
 import typing as t
 from pathlib import Path
 
-from tests.bench import conditions, page, results
+from tests.bench import conditions, contenders, page, results
 from tests.bench.figures import PARTS, Measured, Setting
-from tests.e2e.cluster import lab
+from tests.e2e.cluster import Cluster, lab
 from tests.lab import site
 from tests.lab.lab import Lab
 from tests.lab.paths import LAB_JSON
@@ -50,9 +50,12 @@ class Borrowed:
         return Lab.load().refreshed()
 
     def close(self) -> None:
+        """As it was: without the NICs that were made for the parts, or gone."""
         if self._made:
-            self._made = False
             lab("down")
+        elif self._ready:
+            contenders.give_back(Cluster(Lab.load()))
+        self._made = self._ready = False
 
 
 def main(argv: t.Optional[t.Sequence[str]] = None) -> int:

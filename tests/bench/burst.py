@@ -22,7 +22,7 @@ from tests.bench.figures import Figure, Measured, Setting, Spread, compared
 from tests.e2e.cluster import Cluster
 
 PODS, NICS = 50, 60
-ROUNDS, QUICK_ROUNDS = 6, 2
+ROUNDS, QUICK_ROUNDS = 6, 1
 
 Pods = dict[str, list[list[float]]]  # the pods' times of each round, in ms
 
@@ -32,8 +32,7 @@ def measure(setting: Setting) -> Measured:
     node = cluster.nodes[0]
     setting.tell(f"{NICS} NICs on {node.name}")
     with ExitStack() as stack:
-        stack.callback(contenders.give_back, cluster, node)
-        stack.enter_context(contenders.warm(cluster, node, NICS))
+        stack.enter_context(contenders.warm(cluster, {node.name: NICS}))
         places = stack.enter_context(Places(node, devices=PODS, pods=PODS))
         mine, others = (stack.enter_context(Remote(node, where)) for where in ("", contenders.HOST))
         sides = {

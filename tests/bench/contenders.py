@@ -15,6 +15,7 @@ import json
 import subprocess
 import typing as t
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from tests.e2e.cluster import FABRIC, Cluster
@@ -216,11 +217,15 @@ def _debians(kind: str, **more: t.Any) -> Contender:
 
 
 @contextlib.contextmanager
-def warm(cluster: Cluster, node: Node, nics: int) -> t.Iterator[None]:
-    """The agent with so many NICs, all of them made and free but for those that pods have."""
-    pool = (f"MAX_NICS={nics}", f"POOL_LOW={nics}", f"POOL_HIGH={nics}")
-    with cluster.unit(node, *(f"Environment=QINGAGENT_{one}" for one in (*WARM, *pool))):
-        until(lambda: _full(cluster, node, nics), 120, f"{nics} NICs on {node.name}")
+def warm(cluster: Cluster, pools: t.Mapping[str, int]) -> t.Iterator[None]:
+    """The agents of these nodes with so many NICs each, all of them made and free but for those that pods have."""
+    with contextlib.ExitStack() as stack:
+        for name, nics in pools.items():
+            pool = (f"MAX_NICS={nics}", f"POOL_LOW={nics}", f"POOL_HIGH={nics}")
+            directives = (f"Environment=QINGAGENT_{one}" for one in (*WARM, *pool))
+            stack.enter_context(cluster.unit(cluster.lab.node(name), *directives))
+        for name, nics in pools.items():
+            until(partial(_full, cluster, cluster.lab.node(name), nics), 120, f"{nics} NICs on {name}")
         yield
 
 
@@ -229,8 +234,15 @@ def _full(cluster: Cluster, node: Node, nics: int) -> bool:
     return states.count("READY") + states.count("IN_USE") >= nics
 
 
-def give_back(cluster: Cluster, node: Node) -> None:
+def give_back(cluster: Cluster) -> None:
     """What `warm` has made goes at once, and not only when it was idle for long."""
     at_once = ("QUARANTINE=1s", "QUARANTINE_MIN=1s", "IDLE_TTL=1s", "PREWARM_TTL=1s", "ATTACH_CHUNK=60", "POOL_HIGH=3")
-    with cluster.unit(node, *(f"Environment=QINGAGENT_{one}" for one in at_once)):
-        until(lambda: len(cluster.in_state(node, "READY")) <= 3 and cluster.at_rest(node), 90, "a small pool")
+    with contextlib.ExitStack() as stack:
+        for node in cluster.nodes:
+            stack.enter_context(cluster.unit(node, *(f"Environment=QINGAGENT_{one}" for one in at_once)))
+        for node in cluster.nodes:
+            until(partial(_small, cluster, node), 90, f"a small pool on {node.name}")
+
+
+def _small(cluster: Cluster, node: Node) -> bool:
+    return len(cluster.in_state(node, "READY")) <= 3 and cluster.at_rest(node) is not None

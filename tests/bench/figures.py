@@ -11,8 +11,9 @@ from dataclasses import dataclass, field
 
 from tests.lab.lab import Lab
 
-# Modules with `measure`, in the order in which they run: those that need no lab before there is one.
-PARTS: t.Final = ("fleet", "reconcile", "cold", "agent", "latency", "burst", "phases", "datapath", "rollout")
+# Modules with `measure`, in the order in which they run: what needs no lab before there is one, what makes a pool large
+# after what needs a small one.
+PARTS: t.Final = ("fleet", "reconcile", "cold", "agent", "phases", "datapath", "latency", "burst", "rollout")
 
 
 class Wanted(t.NamedTuple):
@@ -32,8 +33,11 @@ WANTED: t.Final[t.Mapping[str, Wanted]] = {
     "add-macvlan": Wanted("ADD p50 over macvlan + host-local, paced"),
     "add-bridge": Wanted("ADD p50 over bridge + host-local, paced"),
     "add-floor": Wanted("ADD p50 over the floor, a bare interpreter and a kernel move", 1.20),
+    "floor-add-p50": Wanted("the floor of an ADD alone over host-device + host-local, p50"),
+    "floor-add-p95": Wanted("the floor of an ADD alone over host-device + host-local, p95"),
     "del-p50": Wanted("DEL p50 over host-device + host-local, paced", 1.15),
     "del-floor": Wanted("DEL p50 over the floor, a bare interpreter and a kernel move of a link that is up"),
+    "floor-del-p50": Wanted("the floor of a DEL alone over host-device + host-local, p50"),
     "back-to-back": Wanted("ADD + DEL back to back over host-device + host-local, sum of p50", 1.25),
     "add-60": Wanted("ADD p50 with 60 NICs over with 5 NICs", 1.05),
     "burst-last": Wanted("burst of 50 pods, time to the last over host-device + host-local", 1.00),
@@ -136,7 +140,7 @@ def compared(
 class Setting:
     """`tell`: progress, a line at a time. `dice`: for the order of contenders and for pauses.
 
-    `lab`: the one that runs, brought up where there is none. A part leaves it as it was.
+    `lab`: the one that runs, brought up where there is none. A part leaves it as it was, but for NICs in its pools.
     """
 
     quick: bool

@@ -48,7 +48,7 @@ def measure(setting: Setting) -> Measured:
     cluster = Cluster(setting.lab())
     node = cluster.nodes[0]
     with ExitStack() as stack:
-        stack.enter_context(contenders.warm(cluster, node, NICS))
+        stack.enter_context(contenders.warm(cluster, {node.name: NICS}))
         places = stack.enter_context(Places(node))
         caller = stack.enter_context(Remote(node))
         ours = places.ours(logLevel="debug")
