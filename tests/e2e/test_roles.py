@@ -59,6 +59,29 @@ def test_a_rotated_key_needs_no_restart(cluster: Cluster) -> None:
         cluster.ask(node, "trim")
 
 
+# -- settings ---------------------------------------------------------------------------------------------------------
+
+
+def test_only_a_setting_that_needs_it_restarts_the_agent(cluster: Cluster) -> None:
+    """One that a running agent takes on the first node, one that it does not on the second."""
+    first, second = cluster.nodes[:2]
+    mine = f"{{{{ %s if inventory_hostname == '{first.name}' else %s }}}}"
+    given = {"qingagent_idle_ttl": mine % ("'47m'", "'10m'"), "qingagent_reconcile_interval": mine % ("'30s'", "'53s'")}
+    pids = [agent(node) for node in (first, second)]
+    try:
+        cluster.play("site", "--tags", "qingagent_configure", "-e", json.dumps(given))
+        assert [running(node, "idle-ttl", "reconcile-interval") for node in (first, second)] == [[2820, 30], [600, 53]]
+        assert [agent(node) == pid for node, pid in zip((first, second), pids)] == [True, False]
+    finally:
+        cluster.play("site", "--tags", "qingagent_configure")
+
+
+def running(node: Node, *settings: str) -> list[t.Any]:
+    """What the agent has of them now."""
+    shown = json.loads(node.run(["qingagent", "config", "--running", "--output", "json"]).stdout)
+    return [shown[name]["value"] for name in settings]
+
+
 def one_more(cluster: Cluster, node: Node) -> None:
     """Has the agent make a NIC, whatever it has already."""
 

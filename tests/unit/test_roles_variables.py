@@ -152,10 +152,10 @@ def test_credentials_are_never_shown(name: str) -> None:
 
 
 def test_a_changed_access_file_restarts_nothing() -> None:
-    """The agent reads it again; what it reads only when it starts has the handler."""
+    """The agent reads it again by itself; of its configuration it is told."""
     tasks = load("roles/qingagent/tasks/configure.yml")
     assert [("_qingagent_access_file" in json.dumps(task)) for task in tasks if "notify" not in task] == [False, True]
-    assert [task["notify"] for task in tasks if "_qingagent_file" in json.dumps(task)] == ["Restart qingagent"]
+    assert [task["notify"] for task in tasks if "_qingagent_file" in json.dumps(task)] == ["Configure qingagent"]
 
 
 RUNTIME = {"conf_dirs": ["/etc/cni/net.d"], "single_conf_dirs": ["/etc/mesos-cni"]}
