@@ -237,10 +237,11 @@ def _full(cluster: Cluster, node: Node, nics: int) -> bool:
 def give_back(cluster: Cluster) -> None:
     """What `warm` has made goes at once, and not only when it was idle for long."""
     at_once = ("QUARANTINE=1s", "QUARANTINE_MIN=1s", "IDLE_TTL=1s", "PREWARM_TTL=1s", "ATTACH_CHUNK=60", "POOL_HIGH=3")
+    large = [node for node in cluster.nodes if not _small(cluster, node)]
     with contextlib.ExitStack() as stack:
-        for node in cluster.nodes:
+        for node in large:
             stack.enter_context(cluster.unit(node, *(f"Environment=QINGAGENT_{one}" for one in at_once)))
-        for node in cluster.nodes:
+        for node in large:
             until(partial(_small, cluster, node), 90, f"a small pool on {node.name}")
 
 

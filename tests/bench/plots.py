@@ -60,16 +60,16 @@ def add(rows: Rows, __: Samples) -> t.Optional[str]:
 
 
 def delete(rows: Rows, __: Samples) -> t.Optional[str]:
-    lines = []
-    for name, what in (("del-p50", "DEL, paced"), ("back-to-back", "ADD + DEL back to back"), ("add-60", "")):
-        if name in rows and what:
-            lines.append((f"{what}: qingcni", OURS, rows[name]["ours"]))
-            lines.append((f"{what}: host-device", THEIRS, rows[name]["theirs"]))
-        if name == "del-p50" and "del-floor" in rows:
-            lines.append(("DEL, the floor: interpreter + move", OTHER, rows["del-floor"]["theirs"]))
-    if "add-60" in rows:
-        lines.append(("ADD with 60 NICs", OURS, rows["add-60"]["ours"]))
-        lines.append(("ADD with 5 NICs", OURS, rows["add-60"]["theirs"]))
+    among = (
+        ("DEL, paced: qingcni", OURS, "del-p50", "ours"),
+        ("DEL, paced: host-device", THEIRS, "del-p50", "theirs"),
+        ("DEL, the floor: interpreter + move", OTHER, "del-floor", "theirs"),
+        ("ADD + DEL back to back: qingcni", OURS, "back-to-back", "ours"),
+        ("ADD + DEL back to back: host-device", THEIRS, "back-to-back", "theirs"),
+        ("ADD with 60 NICs", OURS, "add-60", "ours"),
+        ("ADD with 5 NICs", OURS, "add-60", "theirs"),
+    )
+    lines = [(label, kind, rows[name][side]) for label, kind, name, side in among if name in rows]
     return _ranges("DEL, both back to back, and a node with many NICs", lines) if lines else None
 
 

@@ -10,6 +10,7 @@ from collections import Counter
 
 import pytest
 
+from tests.e2e.agent import ask
 from tests.e2e.attachment import Sandbox
 from tests.e2e.cluster import Cluster, fresh_node
 from tests.lab.lab import Node
@@ -78,7 +79,7 @@ def test_only_a_setting_that_needs_it_restarts_the_agent(cluster: Cluster) -> No
 
 def running(node: Node, *settings: str) -> list[t.Any]:
     """What the agent has of them now."""
-    shown = json.loads(node.run(["qingagent", "config", "--running", "--output", "json"]).stdout)
+    shown = ask(node, "settings")
     return [shown[name]["value"] for name in settings]
 
 
