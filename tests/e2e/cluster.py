@@ -70,8 +70,15 @@ class Cluster:
         """A playbook, by its full name, that must succeed; returns what it printed."""
         done = self.ansible("ansible-playbook", f"qingcloud.cni.{playbook}", *words, clone=clone)
         if done.returncode:
-            raise AssertionError(f"{playbook} failed:\n{done.stdout[-6000:]}\n{done.stderr[-2000:]}")
+            journals = "\n".join(self._units_said(node) for node in self.nodes)
+            raise AssertionError(f"{playbook} failed:\n{done.stdout[-6000:]}\n{done.stderr[-2000:]}\n{journals}")
         return done.stdout
+
+    @staticmethod
+    def _units_said(node: Node) -> str:
+        """A playbook quotes systemd, which says no more than that a unit failed."""
+        argv = ["journalctl", "--boot", "--no-pager", "--lines=20", "--unit=qingagent*"]
+        return f"{node.name}:\n{node.run(argv, check=False).stdout}"
 
     # -- pods --
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.attachment import NETWORK, PLUGIN, Sandbox
-from tests.e2e.cluster import Cluster, changed, fresh_node
+from tests.e2e.cluster import PARKING, Cluster, changed, fresh_node
 from tests.lab.lab import Node
 
 # What a roll-out lays down; none of it may be there after a preflight that failed.
@@ -125,8 +125,12 @@ def test_the_first_command_ever_may_be_the_module_alone(untouched: Cluster) -> N
 
 
 def test_afterwards_the_node_is_rolled_out_like_any_other(untouched: Cluster) -> None:
+    node = untouched.nodes[0]
     untouched.play("site")
-    untouched.wait_ready(untouched.nodes[0])
+    untouched.wait_ready(node)
+    ipv6 = "/proc/sys/net/ipv6/conf/all/disable_ipv6"
+    assert node.run(["cat", ipv6]).stdout == "0\n", "the host's own is nobody's business"
+    assert node.run(["ip", "netns", "exec", PARKING, "cat", ipv6]).stdout == "1\n"
 
 
 def test_the_report_shows_nodes_as_they_are(

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import os
 from pathlib import Path
 
 from ..errors import LinkFailed
@@ -24,10 +25,12 @@ def make(path: str) -> bool:
         raise LinkFailed(
             "the Python package pyroute2 is missing: run the hostnic_install module on this node"
         ) from None
-    with contextlib.suppress(FileNotFoundError):
-        Path(path).unlink()  # an empty file that a mount has left
     try:
-        pyroute2_netns.create(path)
+        with contextlib.suppress(FileNotFoundError):
+            Path(path).unlink()  # an empty file that a mount has left
+        netns.unshare()
+        # not its `create`: that has a child do it within 2 s, and leaves this process where it was, on the host
+        pyroute2_netns.attach(path, os.getpid())
     except OSError as error:
         raise LinkFailed(f"cannot make the network namespace {path}: {error.strerror}", errno=error.errno) from error
     sysctl.no_ipv6()

@@ -191,6 +191,16 @@ def _setns(descriptor: int) -> None:
         raise OSError(code, os.strerror(code))
 
 
+def unshare() -> None:
+    """Leave for a namespace of one's own that nobody else is in. `OSError` where the kernel refuses."""
+    if _OS_UNSHARE is not None:  # Python >= 3.12
+        _OS_UNSHARE(_CLONE_NEWNET)
+    elif _LIBC.unshare(_CLONE_NEWNET) != 0:
+        code = ctypes.get_errno()
+        raise OSError(code, os.strerror(code))
+
+
 _OS_SETNS: t.Final[t.Optional[t.Callable[[int, int], None]]] = getattr(os, "setns", None)
+_OS_UNSHARE: t.Final[t.Optional[t.Callable[[int], None]]] = getattr(os, "unshare", None)
 # plain calls into libc need no writable and executable memory, so MemoryDenyWriteExecute= does not hurt
 _LIBC: t.Final = ctypes.CDLL(None, use_errno=True)
