@@ -24,6 +24,9 @@ OTHER_WAIT = 30.0
 MARGIN = 2.0
 # Seconds in which a socket that nobody listens on may come back: an agent that restarts without its socket unit.
 PATIENCE = 3.0
+# So many waits for an answer are so many seconds short: while this processor does not sleep through the ticks of its
+# clock, the kernel is sooner done with a NIC. See docs/performance.md.
+NAPS, NAP = 40, 0.001
 MAX_BODY = 1 << 20
 VERSION_STDIN_WAIT = 1.0
 
@@ -81,10 +84,11 @@ def _run(
     if verb == "VERSION":
         return _version()
     config = b""
+    early = _knock(address)
     request_id = posix.urandom(8).hex()
     try:
         config = _read_stdin()
-        return _carry(verb, env, config, request_id, address, spool, waits.get(verb, OTHER_WAIT), patience)
+        return _carry(verb, env, config, request_id, address, spool, waits.get(verb, OTHER_WAIT), patience, early)
     except Failure as failure:
         code, message, details = failure.args
         if verb == "STATUS" and isinstance(failure, Away):
@@ -104,9 +108,9 @@ def _carry(
     spool: bytes,
     wait: float,
     patience: float,
+    early: "_socket.socket | None",
 ) -> int:
     now = _now()
-    early = _knock(address)
     netns, problem = _open_netns(env.get("CNI_NETNS", ""))
     request = {
         "protocol": str(PROTOCOL),
@@ -176,7 +180,7 @@ def _ask(
                 connection.connect(address)
             early = None
             met = True
-            answer = _exchange(connection, frame, netns)
+            answer = _exchange(connection, frame, netns, until)
             if answer is not None:
                 return answer
             silent_since = _now()
@@ -204,7 +208,7 @@ def _absent(error: OSError, address: bytes) -> Away:
     return Away(NO_AGENT, f"qingagent cannot be reached: {remedy}", f"{_text(address)}: {error.strerror}")
 
 
-def _exchange(connection: _socket.socket, frame: bytes, netns: int) -> "bytes | None":
+def _exchange(connection: _socket.socket, frame: bytes, netns: int, until: float) -> "bytes | None":
     """One request, one answer; None where the agent hung up before the answer's end."""
     beside = []
     if netns >= 0:
@@ -216,7 +220,7 @@ def _exchange(connection: _socket.socket, frame: bytes, netns: int) -> "bytes | 
         answer = b""
         wanted = 4
         while len(answer) < wanted:
-            data = connection.recv(65536)
+            data = _receive(connection, until)
             if not data:
                 return None
             answer += data
@@ -227,6 +231,18 @@ def _exchange(connection: _socket.socket, frame: bytes, netns: int) -> "bytes | 
         return answer[4:wanted]
     except (BrokenPipeError, ConnectionResetError):
         return None
+
+
+def _receive(connection: _socket.socket, until: float) -> bytes:
+    """What has come, empty at the end; `_socket.timeout` where nothing has until then."""
+    connection.settimeout(NAP)
+    for _ in range(NAPS):
+        try:
+            return connection.recv(65536)
+        except _socket.timeout:
+            pass
+    connection.settimeout(max(NAP, until - _now()))
+    return connection.recv(65536)
 
 
 def _refuses_protocol(body: bytes) -> bool:

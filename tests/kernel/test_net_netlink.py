@@ -166,8 +166,10 @@ def test_a_call_s_thread_goes_itself_and_the_first_thread_sends_another(world: W
 
     with ThreadPoolExecutor(1) as pool:
         found, afterwards, thread = pool.submit(call).result()
-    assert found == (os.fstat(descriptor).st_ino, thread)
-    assert afterwards == home
+        assert found == (os.fstat(descriptor).st_ino, thread)
+        assert afterwards == home
+        single = pool.submit(netns.once, world.path(world.host), errand)
+        assert single.result() == (os.fstat(descriptor).st_ino, thread)
     inode, thread = envoy.go(descriptor, errand)
     assert inode == os.fstat(descriptor).st_ino and thread is not threading.current_thread()
     envoy.close()

@@ -9,6 +9,7 @@ import os
 import pty
 import random
 import socket
+import struct
 import subprocess
 import threading
 import time
@@ -22,6 +23,7 @@ from hostnic.agent.spool import Spool
 from hostnic.cni import spec
 from hostnic.wire import Answer, Request
 from tests.support.qingcni import BODY, CONFIG, PYTHON, FakeAgent, Qingcni, read_request
+from tests.support.stirring import rests, wakings
 
 VERSIONS = {"cniVersion": spec.NEWEST, "supportedVersions": list(spec.SUPPORTED)}
 
@@ -123,6 +125,33 @@ def test_it_waits_for_an_answer_that_comes_in_pieces(qingcni: Qingcni) -> None:
 
     agent = FakeAgent(qingcni.address, behaviour)
     assert qingcni.run("ADD") == (0, b"x" * 300_000, b"")
+    agent.close()
+
+
+def test_it_stirs_while_a_nic_may_be_moving_and_then_sleeps(qingcni: Qingcni) -> None:
+    """A move is over within 40 ms, a wait for a NIC is not."""
+    stirred = []
+
+    def behaviour(connection: socket.socket) -> None:
+        request = read_request(connection)
+        pid, *__ = struct.unpack("=3i", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+        before = wakings(pid)
+        rests(pid)
+        stirred.append(wakings(pid) - before)
+        connection.sendall(wire.encode_answer(Answer(request.request_id, 0, "{}")))
+
+    agent = FakeAgent(qingcni.address, behaviour)
+    assert qingcni.run("ADD").exit == 0
+    assert 20 < stirred[0] <= 45
+    agent.close()
+
+
+def test_an_answer_may_take_its_time(qingcni: Qingcni) -> None:
+    """Longer than qingcni stirs, and longer than a verb may take, which ends it."""
+    agent = FakeAgent(qingcni.address, lambda connection: t.cast(None, agent.over.wait(60)))
+    began = time.monotonic()
+    assert qingcni.run("ADD", waits={"ADD": 0.5}).error["code"] == 11
+    assert time.monotonic() - began >= 0.5
     agent.close()
 
 

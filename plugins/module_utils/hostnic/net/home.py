@@ -11,6 +11,7 @@ from ..model import Link
 from .devices import Device, everything, find, find_changed
 from .netlink import Netlink, Sockets
 from .parking import Parking
+from .pulse import Pulse
 from .routes import default_route
 
 log = logging.getLogger("hostnic.net")
@@ -22,9 +23,10 @@ ROUNDS: t.Final = 4
 class Home:
     """Any thread may call."""
 
-    def __init__(self, host: Sockets, parking: Parking) -> None:
+    def __init__(self, host: Sockets, parking: Parking, pulse: Pulse) -> None:
         self._host = host
         self._parking = parking
+        self._pulse = pulse
 
     def bring(self, mac: str, inside: t.Optional[Netlink], ifname: str, index: int) -> t.Optional[Link]:
         """Into parking, down and bare: from where `inside` is a socket, the host or parking; None: in none of them."""
@@ -33,19 +35,24 @@ class Home:
             try:
                 known = everything(inside) if inside is not None else []
                 if inside is not None and (device := find(known, mac)) is not None:
-                    inside.send(*self._parking.way_here(device, mac, known))
+                    self._move(inside, device, mac, known)
                 if (link := self._settled(mac)) is not None:
                     return link
                 # the weaker witness, after all places have been searched for the stronger one
                 if inside is None or (device := find_changed(known, index, ifname)) is None:
                     return None
-                inside.send(*self._parking.way_here(device, mac, known))
+                self._move(inside, device, mac, known)
             except LinkFailed as error:
                 if error.details.get("protected"):
                     raise
                 log.debug("NIC %s did not come home at once: %s", mac, error)
                 trouble = error
         raise LinkFailed(f"cannot bring NIC {mac} into the parking namespace: {trouble}", **trouble.details)
+
+    def _move(self, channel: Netlink, device: Device, mac: str, known: t.Sequence[Device] = ()) -> None:
+        messages = self._parking.way_here(device, mac, known)
+        with self._pulse.beating():
+            channel.send(*messages)
 
     def _settled(self, mac: str) -> t.Optional[Link]:
         """From parking or the host; None where it is in neither."""
@@ -56,7 +63,7 @@ class Home:
             if (device := find(everything(host), mac)) is None:
                 return None
             refuse_the_hosts_own(host, device)
-            host.send(*self._parking.way_here(device, mac))
+            self._move(host, device, mac)
         with self._parking.sockets.lend() as channel:
             device = self._parking.find(channel, mac)
             return self._parking.tidied(channel, device, mac) if device is not None else None

@@ -25,6 +25,7 @@ from .devices import Device, everything, find, named
 from .home import ROUNDS, Home, default_route_mac, refuse_the_hosts_own
 from .netlink import NETFILTER, Netlink, Request, Sockets
 from .parking import Parking
+from .pulse import Pulse
 from .routes import routes_out_of
 
 log = logging.getLogger("hostnic.net")
@@ -55,13 +56,15 @@ class KernelLinks:
             self._conntrack = Sockets(self._envoy, self._host_fd, NETFILTER)
             self._parking = Parking(self._envoy, self._parking_fd)
             self._known = (Known(self._host_fd, self._host), Known(self._parking_fd, self._parking.sockets))
-            self._home = Home(self._host, self._parking)
+            self._pulse = Pulse()
+            undo.callback(self._pulse.close)
+            self._home = Home(self._host, self._parking, self._pulse)
             self._findings = netns.Envoy()  # of its own: a program runs there, and others would wait
             undo.pop_all()
 
     def close(self) -> None:
         """Nothing may be called afterwards."""
-        for part in (self._host, self._conntrack, self._parking, self._envoy, self._findings):
+        for part in (self._host, self._conntrack, self._parking, self._pulse, self._envoy, self._findings):
             part.close()
         os.close(self._host_fd)
         os.close(self._parking_fd)
@@ -209,7 +212,7 @@ class KernelLinks:
 
     def _send_out(self, move: Request, ifname: str) -> None:
         try:
-            with self._parking.sockets.lend() as channel:
+            with self._parking.sockets.lend() as channel, self._pulse.beating():
                 channel.send(move)
         except LinkFailed as error:
             if error.details.get("errno") == errno.EEXIST:
@@ -246,7 +249,8 @@ class KernelLinks:
             purpose = f"bring gateway NIC {mac} into the host's namespace as {name}"
             trouble = LinkFailed(f"gateway NIC {mac} was taken away while it was moved")
             try:
-                channel.send(requests.set_link(parked.index, purpose, netns=self._host_fd, name=name, up=False))
+                with self._pulse.beating():
+                    channel.send(requests.set_link(parked.index, purpose, netns=self._host_fd, name=name, up=False))
             except LinkFailed as error:  # such as a name that is taken: it may have moved all the same
                 trouble = error
         device = find(everything(host), mac)

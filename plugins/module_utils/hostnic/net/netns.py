@@ -163,11 +163,11 @@ class Envoy:
 
 
 def once(path: str, errand: t.Callable[[], T]) -> T:
-    """A single errand in the namespace at this path. `LinkFailed` where it could not be entered or done."""
+    """A single errand in the namespace at this path, as `Envoy.go`; `LinkFailed` where it could not be done."""
     descriptor = open_path(path)
     envoy = Envoy()
     try:
-        return envoy.visit(descriptor, errand)
+        return envoy.go(descriptor, errand)
     except OSError as error:
         raise LinkFailed(f"failed in the network namespace {path}: {error.strerror}", errno=error.errno) from error
     finally:
