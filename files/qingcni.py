@@ -26,7 +26,7 @@ MARGIN = 2.0
 PATIENCE = 3.0
 # So many waits for an answer are so many seconds short: while this processor does not sleep through the ticks of its
 # clock, the kernel is sooner done with a NIC. See docs/performance.md.
-NAPS, NAP = 40, 0.001
+NAPS, NAP = 20, 0.002
 MAX_BODY = 1 << 20
 VERSION_STDIN_WAIT = 1.0
 

@@ -142,7 +142,7 @@ def test_it_stirs_while_a_nic_may_be_moving_and_then_sleeps(qingcni: Qingcni) ->
 
     agent = FakeAgent(qingcni.address, behaviour)
     assert qingcni.run("ADD").exit == 0
-    assert 20 < stirred[0] <= 45
+    assert 10 < stirred[0] <= 25
     agent.close()
 
 

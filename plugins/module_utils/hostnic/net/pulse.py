@@ -3,7 +3,7 @@
 
 A move ends with a grace period of RCU (rcu_barrier), and what that waits for is left with the processor that asked for
 the move. Where this one sleeps meanwhile, some ticks of its clock go by unused: one move in five takes 5 to 15 ms
-longer than the rest. A thread of the same processor that wakes each millisecond is enough to keep it from that, see
+longer than the rest. A thread of the same processor that wakes every 2 ms is enough to keep it from that, see
 docs/performance.md. Where it cannot be had, moves take what they take.
 """
 
@@ -16,7 +16,7 @@ import queue
 import threading
 import typing as t
 
-_BEAT: t.Final = 0.001  # s; a tick is 4 ms on most hosts
+_BEAT: t.Final = 0.002  # s; a tick is 4 ms on most hosts
 
 # keeps the interpreter's lock: a call into libc that gave it away could wait for it longer than it takes
 _getcpu: t.Final[t.Callable[[], int]] = ctypes.PyDLL(None).sched_getcpu
