@@ -126,3 +126,11 @@ def test_a_reload_takes_a_level_and_refuses_a_bad_file_while_the_agent_runs_on(c
 
 def said(node: Node, *how: str) -> str:
     return node.run(["journalctl", "--unit=qingagent.service", "--output=cat", "--no-pager", *how]).stdout
+
+
+def test_its_unit_lets_it_choose_the_processor_that_it_keeps_awake(cluster: Cluster) -> None:
+    node = cluster.nodes[0]
+    cluster.stop(cluster.pod(node, "pulse"))
+    shell = f"grep -h Cpus_allowed_list: /proc/{main_pid(node)}/task/*/status"
+    allowed = [line.split()[-1] for line in node.run(["sh", "-c", shell]).stdout.splitlines()]
+    assert len([one for one in allowed if one.isdigit()]) == 1, allowed

@@ -65,6 +65,19 @@ def test_a_processor_that_is_gone_is_no_reason_not_to(one: Pulse, monkeypatch: p
         beats()
 
 
+def test_a_system_without_threads_does_not_stop_a_move(one: Pulse, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", refused)
+        with one.beating():
+            pass
+    with one.beating():
+        beats()
+    rests(named("pulse"))
+
+
 def test_a_move_that_fails_ends_it_too(one: Pulse) -> None:
     with pytest.raises(ValueError), one.beating():
         raise ValueError

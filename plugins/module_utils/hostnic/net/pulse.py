@@ -36,9 +36,7 @@ class Pulse:
         """Around a message that moves a link."""
         with self._lock:
             self._moving += 1
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._beat, name="pulse", daemon=True)
-                self._thread.start()
+            self._thread = self._thread or self._started()
         self._begun.put(_getcpu())
         try:
             yield
@@ -53,6 +51,14 @@ class Pulse:
         self._begun.put(None)
         if thread is not None:
             thread.join()
+
+    def _started(self) -> t.Optional[threading.Thread]:
+        thread = threading.Thread(target=self._beat, name="pulse", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError:  # the system gives none: the next move asks again
+            return None
+        return thread
 
     def _beat(self) -> None:
         while True:
