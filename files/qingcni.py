@@ -236,7 +236,7 @@ def _exchange(connection: _socket.socket, frame: bytes, netns: int, until: float
 def _receive(connection: _socket.socket, until: float) -> bytes:
     """What has come, empty at the end; `_socket.timeout` where nothing has until then."""
     connection.settimeout(NAP)
-    for _ in range(NAPS):
+    for __ in range(NAPS):
         try:
             return connection.recv(65536)
         except _socket.timeout:

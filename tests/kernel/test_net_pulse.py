@@ -33,7 +33,7 @@ def beaten(world: World, there: t.Callable[[], t.Any], back: t.Callable[[], t.An
     back()
     rests(named("pulse"))
     total = 0
-    for _ in range(MOVES):
+    for __ in range(MOVES):
         before = wakings(named("pulse"))
         there()
         total += wakings(named("pulse")) - before
@@ -45,7 +45,7 @@ def beaten(world: World, there: t.Callable[[], t.Any], back: t.Callable[[], t.An
 def test_into_a_pod_and_back(world: World) -> None:
     mac = world.nic()
     world.links.park(mac)
-    _, pod = world.pod()
+    __, pod = world.pod()
     into: t.Callable[[], t.Any] = lambda: world.links.to_pod(mac, pod, POD)  # noqa: E731
     back: t.Callable[[], t.Any] = lambda: world.links.from_pod(mac, pod, "eth0", 0)  # noqa: E731
     assert beaten(world, into, back) >= MOVES * LEAST

@@ -8,7 +8,7 @@ import threading
 import time
 from pathlib import Path
 
-from tests.lab.wait import until
+from tests.support.cni import eventually
 
 _LOOK = 0.1  # s
 
@@ -29,7 +29,7 @@ def rests(thread: int) -> None:
         time.sleep(_LOOK)  # what is looked at
         return wakings(thread) == before
 
-    until(sleeps, 10, f"thread {thread} sleeps")
+    eventually(sleeps)
 
 
 def named(name: str) -> int:

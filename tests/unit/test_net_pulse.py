@@ -12,7 +12,7 @@ import pytest
 
 from hostnic.net import pulse
 from hostnic.net.pulse import Pulse
-from tests.lab.wait import until
+from tests.support.cni import eventually
 from tests.support.stirring import named, rests, wakings
 
 
@@ -27,7 +27,7 @@ def beats(count: int = 20) -> None:
     """Waits until it has beaten so often."""
     thread = named("pulse")
     before = wakings(thread)
-    until(lambda: wakings(thread) >= before + count, 10, "a pulse")
+    eventually(lambda: wakings(thread) >= before + count)
 
 
 def runs_on(processor: int) -> bool:
@@ -54,7 +54,7 @@ def test_it_beats_where_the_link_is_moved_from(one: Pulse) -> None:
         for processor in sorted(allowed):
             os.sched_setaffinity(0, {processor})
             with one.beating():
-                until(partial(runs_on, processor), 10, "its processor")
+                eventually(partial(runs_on, processor))
     finally:
         os.sched_setaffinity(0, allowed)
 
@@ -66,7 +66,7 @@ def test_a_processor_that_is_gone_is_no_reason_not_to(one: Pulse, monkeypatch: p
 
 
 def test_a_system_without_threads_does_not_stop_a_move(one: Pulse, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refused(_: threading.Thread) -> None:
+    def refused(__: threading.Thread) -> None:
         raise RuntimeError("can't start new thread")
 
     with monkeypatch.context() as patched:
