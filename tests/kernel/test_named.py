@@ -37,9 +37,7 @@ except LinkFailed as error:
     told["failed"] = error.message
 else:
     told["inside"] = netns.once({PLACE!r}, off)
-    envoy = netns.Envoy()
-    told["host"] = envoy.visit(host, off)
-    envoy.close()
+    told["host"] = netns.once(f"/proc/self/fd/{{host}}", off)
     told["again"] = named.make({PLACE!r})
 print(json.dumps(told))
 """

@@ -184,23 +184,29 @@ def _enter(descriptor: int) -> None:
 
 def _setns(descriptor: int) -> None:
     """Always with the type: under RestrictNamespaces=net, setns(fd, 0) is refused."""
-    if _OS_SETNS is not None:  # Python >= 3.12
-        _OS_SETNS(descriptor, _CLONE_NEWNET)
-    elif _LIBC.setns(descriptor, _CLONE_NEWNET) != 0:
-        code = ctypes.get_errno()
-        raise OSError(code, os.strerror(code))
+    _SETNS(descriptor, _CLONE_NEWNET)
 
 
 def unshare() -> None:
     """Leave for a namespace of one's own that nobody else is in. `OSError` where the kernel refuses."""
-    if _OS_UNSHARE is not None:  # Python >= 3.12
-        _OS_UNSHARE(_CLONE_NEWNET)
-    elif _LIBC.unshare(_CLONE_NEWNET) != 0:
-        code = ctypes.get_errno()
-        raise OSError(code, os.strerror(code))
+    _UNSHARE(_CLONE_NEWNET)
 
 
-_OS_SETNS: t.Final[t.Optional[t.Callable[[int, int], None]]] = getattr(os, "setns", None)
-_OS_UNSHARE: t.Final[t.Optional[t.Callable[[int], None]]] = getattr(os, "unshare", None)
-# plain calls into libc need no writable and executable memory, so MemoryDenyWriteExecute= does not hurt
-_LIBC: t.Final = ctypes.CDLL(None, use_errno=True)
+def _function(name: str) -> t.Callable[..., t.Any]:
+    """That of `os`, which Python has from 3.12 on; libc's before, with its errors raised."""
+    known: t.Optional[t.Callable[..., t.Any]] = getattr(os, name, None)
+    if known is not None:
+        return known
+    # plain calls into libc need no writable and executable memory, so MemoryDenyWriteExecute= does not hurt
+    function = getattr(ctypes.CDLL(None, use_errno=True), name)
+
+    def call(*arguments: int) -> None:
+        if function(*arguments) != 0:
+            code = ctypes.get_errno()
+            raise OSError(code, os.strerror(code))
+
+    return call
+
+
+_SETNS: t.Final = _function("setns")
+_UNSHARE: t.Final = _function("unshare")
