@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 _log = logging.getLogger(__name__)
+_LOOK = 0.5  # s between looks at whether to end: each wakes a processor, which the nodes have too
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ class HttpService:
         self._server = _Server((host, int(port)), answer)
         self.address = f"{host}:{self._server.server_address[1]}"
         self._thread = threading.Thread(
-            target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, name="emulator-http", daemon=True
+            target=self._server.serve_forever, kwargs={"poll_interval": _LOOK}, name="emulator-http", daemon=True
         )
 
     def start(self) -> None:
@@ -56,7 +57,11 @@ class HttpService:
 
     def stop(self) -> None:
         if self._thread.is_alive():
-            self._server.shutdown()
+            ending = threading.Thread(target=self._server.shutdown)
+            ending.start()
+            with contextlib.suppress(OSError):  # it looks when somebody knocks, too
+                socket.create_connection(self._server.server_address[:2]).close()
+            ending.join()
             self._thread.join()
         self._server.server_close()
         self._server.hang_up_all()

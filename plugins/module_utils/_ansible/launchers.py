@@ -25,27 +25,19 @@ from hostnic.commands.cli import main
 sys.exit(main())
 """
 
-# Started for every pod: built-in modules only, the body comes compiled, and what is compiled at each start is short.
-# Sixteen bytes of header precede the code of a .pyc file (PEP 552); where another interpreter wrote it, or nobody did,
-# the source is compiled instead.
+# Started for every pod: built-in modules only, the body comes compiled, and what is compiled at each start is as short as
+# can be. Sixteen bytes of header precede the code of a .pyc file (PEP 552); where another interpreter wrote it, or nobody
+# did, the source is compiled instead.
 _CNI = """\
 #!{python} -IS
 # Written by qingcloud.cni.hostnic_install.
-import marshal
-import posix
-from _frozen_importlib_external import MAGIC_NUMBER
-
-BODY = "{version}/qingcni.py"
-code = None
+import marshal, posix, _frozen_importlib_external as boot
 try:
-    file = posix.open(BODY + "c", posix.O_RDONLY | posix.O_CLOEXEC)
-    read = posix.read(file, 1048576)
-    posix.close(file)
-    if read[:4] == MAGIC_NUMBER:
-        code = marshal.loads(read[16:])
+    read = posix.read(posix.open("{version}/qingcni.pyc", posix.O_CLOEXEC), 1048576)
+    code = marshal.loads(read[16:]) if read[:4] == boot.MAGIC_NUMBER else None
 except (OSError, EOFError, ValueError, TypeError):
-    pass
-exec(code or compile(open(BODY, "rb").read(), BODY, "exec"), {{"__name__": "__main__", "__file__": BODY}})
+    code = None
+exec(code or compile(open("{version}/qingcni.py", "rb").read(), "{version}/qingcni.py", "exec"))
 """
 
 TEMPLATES = (_AGENT, _CNI)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Notices, in the fabric, that links came or went."""
+"""Notices, in the fabric, that links went."""
 
 from __future__ import annotations
 
@@ -7,18 +7,24 @@ import logging
 import os
 import select
 import socket
+import struct
 import threading
 import typing as t
 
 from tests.emulator.dataplane import kernel
 
 _RTMGRP_LINK = 1
+_RTM_DELLINK = 17
+_HEADER = struct.Struct("=IHHII")
 _LOOK_ANYWAY_SECONDS = 1.0  # events can be lost when a burst overruns the socket
 _log = logging.getLogger(__name__)
 
 
 class Watcher:
-    """Calls ``look`` after every change, in a thread that lives in the fabric."""
+    """Calls ``look`` when a link has gone, in a thread that lives in the fabric.
+
+    Not at every change: a look takes the lock that nodes of the same kernel need to bring their links up.
+    """
 
     def __init__(self, netns: str, look: t.Callable[[], None]) -> None:
         self._netns = netns
@@ -57,7 +63,8 @@ class Watcher:
                 readable, __, __ = select.select(watched, [], [], _LOOK_ANYWAY_SECONDS)
                 if self._wake_read in readable:
                     return
-                _drain(events)
+                if readable and not _went(events):
+                    continue
                 try:
                     self._look()
                 except Exception:
@@ -69,11 +76,18 @@ def link_names() -> set[str]:
     return {name for __, name in socket.if_nameindex()}
 
 
-def _drain(events: socket.socket) -> None:
+def _went(events: socket.socket) -> bool:
+    """Whether any link has, by all that is to be read."""
+    went = False
     while True:
         try:
-            events.recv(65536)
+            data = events.recv(65536)
         except BlockingIOError:
-            return
-        except OSError:  # overrun: whatever was lost, the look that follows sees
+            return went
+        except OSError:  # overrun: whatever was lost, a look sees
+            went = True
             continue
+        while len(data) >= _HEADER.size:
+            length, kind, *__ = _HEADER.unpack_from(data)
+            went = went or kind == _RTM_DELLINK
+            data = data[(length + 3) & ~3 :]

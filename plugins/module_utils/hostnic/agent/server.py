@@ -23,6 +23,8 @@ log = logging.getLogger("hostnic.server")
 
 _READ_TIMEOUT: t.Final = 5.0  # seconds for a request to arrive in full
 _PAUSE: t.Final = 1.0  # seconds without accepting after the kernel refused a new connection
+# seconds that a caller needs to end with its answer: what is done meanwhile, it shares the processors with
+_LEAVING: t.Final = 0.003
 _UNDO_TIME: t.Final = 5.0  # seconds for cancelled requests to undo what they began, when the agent stops
 
 
@@ -248,6 +250,7 @@ class Server:
                 # what failed because the agent stops, the next agent will do; what is done is told in any case
                 if answer.exit == 0 or not connection.cancelled():
                     connection.send(answer)
+                    time.sleep(_LEAVING)
         finally:
             with self._changed:
                 self._running.discard(connection)

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import logging
 import typing as t
@@ -14,7 +15,7 @@ from ..model import pod_of
 from ..ports import Clock
 from ..telemetry import SILENCE, Telemetry
 from ..wire import Answer, Request
-from . import keys, loglevel, netconf, netns, skel, spec
+from . import keys, loglevel, netconf, netns, skel, spec, wishes
 from .locks import HungUp, go_on
 from .netns import Netns
 from .ports import Cancelled
@@ -100,8 +101,8 @@ class Plugin:
             return Answer(request.request_id, 0, stdout), "ok"
 
     def _add(self, call: Invocation, request: Request, descriptor: t.Optional[int], wait: Wait) -> str:
-        strange = keys.unknown(call.config)
-        conf = netconf.parse(call.config, self._bindaddr, call.args)
+        wished = tuple((name, call.args[name]) for name in wishes.ARGS if name in call.args)
+        conf, strange = _read(request.stdin, self._bindaddr, wished)
         if strange:
             log.info("%s: its configuration has keys that mean nothing to qingcni: %s", call.key, ascii(strange))
         inside = self._inside(call, request, descriptor)
@@ -139,6 +140,14 @@ class Plugin:
             log.info("%s: %s; its NIC is looked for elsewhere", call.key, error)
         self._actions.delete(call.key, inside, request.asked_at, wait)
         return ""
+
+
+@functools.lru_cache(skel.KEPT)
+def _read(stdin: str, bindaddr: str, args: tuple[tuple[str, str], ...]) -> tuple[netconf.NetConf, list[str]]:
+    """Of an ADD: its configuration, and the keys that mean nothing. Raises `HostnicError`."""
+    config = skel.configuration(stdin)[0]
+    strange = keys.unknown(config)
+    return netconf.parse(config, bindaddr, dict(args)), strange
 
 
 def refusal(request_id: str, error: HostnicError, version: str = spec.NEWEST) -> Answer:

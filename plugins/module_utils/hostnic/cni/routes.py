@@ -23,23 +23,26 @@ def of_pod(conf: NetConf, vxnet: KnownVxnet, gateway: str, host: str) -> tuple[R
     Raises `InvalidConfig` for a gw that the pod cannot reach.
     """
     default = gateway if conf.default_route == GATEWAY else vxnet.gateway
-    network = ipaddress.ip_network(vxnet.network)
     routes: dict[str, str] = {}
     if conf.default_route != NONE and all(route.dst != EVERYWHERE for route in conf.routes):
         routes[EVERYWHERE] = default
     for route in conf.routes:
         if route.via_host or (conf.is_gateway and not route.gw):
             routes[route.dst] = gateway
-        elif route.gw and ipaddress.ip_address(route.gw) not in network:
+        elif route.gw and not _inside(route.gw, vxnet):
             raise InvalidConfig(
                 f"ipam.routes: gw {route.gw} of {route.dst} is outside of the pod's vxnet {vxnet.vxnet_id} "
                 f"({vxnet.network}): leave gw out, or name the vxnet that it belongs to as vxnet"
             )
         else:
             routes[route.dst] = route.gw or default
-    if conf.is_gateway and host and ipaddress.ip_address(host) not in network:
+    if conf.is_gateway and host and not _inside(host, vxnet):
         routes.setdefault(f"{host}/32", gateway)
     return tuple(Route(dst, via) for dst, via in routes.items())
+
+
+def _inside(address: str, vxnet: KnownVxnet) -> bool:
+    return ipaddress.ip_address(address) in ipaddress.ip_network(vxnet.network)
 
 
 def default_gateway(routes: t.Iterable[Route]) -> str:

@@ -7,16 +7,20 @@ with `%` is refused (the kernel would number it), and CNI_NETNS is compared with
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 import typing as t
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 from ..model import LeaseKey
 from . import spec
 from .spec import CniError
 
 VERSION: t.Final = "VERSION"
+# Configurations that are kept as they were read: nearly all pods of a network come with the very same text.
+KEPT: t.Final = 32
 # Verbs, beside VERSION, with the first configuration version that allows them.
 ALLOWED_FROM: t.Final = {"ADD": (), "DEL": (), "CHECK": (0, 4, 0), "GC": (1, 1, 0), "STATUS": (1, 1, 0)}
 
@@ -50,9 +54,7 @@ def validate(env: t.Mapping[str, str], stdin: str) -> Invocation:
     """Raises `CniError` with code 1, 4, 6 or 7. Not for VERSION, which reads no configuration."""
     verb = env.get("CNI_COMMAND", "")
     _check_environment(env, verb)
-    config = _config(stdin)
-    network = _network(config)
-    version = _version(config)
+    config, network, version = configuration(stdin)
     if verb not in ALLOWED_FROM:
         raise CniError(spec.BAD_ENVIRONMENT, f"unknown CNI_COMMAND: {ascii(verb)[1:-1]}")
     if _numbers(version) < ALLOWED_FROM[verb]:
@@ -147,6 +149,13 @@ def _args(text: str) -> dict[str, str]:
 
 
 # -- configuration ----------------------------------------------------------------------------------------------------
+
+
+@functools.lru_cache(KEPT)
+def configuration(stdin: str) -> tuple[t.Mapping[str, t.Any], str, str]:
+    """The object, its network and its version; to be read only. Raises `CniError` with code 6 or 7."""
+    config = _config(stdin)
+    return MappingProxyType(config), _network(config), _version(config)
 
 
 def _config(stdin: str) -> dict[str, t.Any]:

@@ -21,6 +21,9 @@ KEEP_ANNOTATION: t.Final = "qingcloud.cni/keep"
 # Capabilities that a configuration may declare for qingcni; portMappings and bandwidth are other plugins'.
 CAPABILITIES: t.Final = ("ips", "mac", "dns", ANNOTATIONS)
 
+# Of CNI_ARGS
+ARGS: t.Final = ("IP", "MAC")
+
 _MAC: t.Final = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
 
 

@@ -15,7 +15,7 @@ import typing as t
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from .. import telemetry
+from .. import afterwards, telemetry
 from ..errors import HostnicError, LinkFailed
 from ..model import Link, Placed, PodLink, PodPlace, PodState
 from . import forget, gateway, host_findings, netns, pci, requests, sysctl
@@ -208,7 +208,7 @@ class KernelLinks:
         try:
             yield channel
         finally:
-            channel.close()
+            afterwards.do(channel.close)
 
     def _send_out(self, move: Request, ifname: str) -> None:
         try:

@@ -38,6 +38,7 @@ _DUMP_INTERRUPTED: t.Final = 0x10
 _ACK_TLVS: t.Final = 0x200
 _ACK_MESSAGE: t.Final = 1
 _HEADER: t.Final = struct.Struct("=IHHII")
+_ATTRIBUTE: t.Final = struct.Struct("=HH")
 
 # the kernel works inside send(): an answer that is not there after this never comes
 _PATIENCE: t.Final = struct.pack("@ll", 10, 0)
@@ -75,14 +76,17 @@ def messages(data: bytes) -> t.Iterator[Message]:
         offset += (length + 3) & ~3
 
 
-def attributes(data: bytes, offset: int = 0) -> t.Iterator[tuple[int, bytes]]:
+def attributes(data: bytes, offset: int = 0) -> list[tuple[int, bytes]]:
     """(type without flags, value) of each attribute from `offset` on."""
-    while offset + 4 <= len(data):
-        length, kind = struct.unpack_from("=HH", data, offset)
+    found = []
+    last = len(data) - _ATTRIBUTE.size
+    while offset <= last:
+        length, kind = _ATTRIBUTE.unpack_from(data, offset)
         if length < 4:
-            return
-        yield kind & 0x3FFF, data[offset + 4 : offset + length]
+            break
+        found.append((kind & 0x3FFF, data[offset + 4 : offset + length]))
         offset += (length + 3) & ~3
+    return found
 
 
 class Netlink:

@@ -12,6 +12,7 @@ import re
 import typing as t
 from dataclasses import Field, dataclass, fields
 from enum import Enum
+from operator import attrgetter
 
 from ..model import RECORDS, Fact, Intent, KnownVxnet, Lease, Nic, Record
 from ..ports import Journal
@@ -20,6 +21,7 @@ from .failure import Damaged
 Cell = t.Union[str, bytes, int, float, None]
 Row = tuple[Cell, ...]
 
+_AS_IT_IS: t.Final = frozenset((str, int, float, type(None)))
 _SQL: t.Final[t.Mapping[type, str]] = {str: "TEXT", int: "INTEGER", bool: "INTEGER", float: "REAL"}
 
 
@@ -44,7 +46,10 @@ class Column:
 
 @dataclass(frozen=True)
 class Table:
-    """`keys`: the columns that name a row. `insert` takes a row, `delete` its keys, `select` gives every row."""
+    """`keys`: the columns that name a row. `insert` takes a row, `delete` its keys, `select` gives every row.
+
+    `values`: a record's, in the order of the columns.
+    """
 
     name: str
     record: type
@@ -53,9 +58,10 @@ class Table:
     insert: str
     delete: str
     select: str
+    values: t.Callable[[Record], tuple[t.Any, ...]]
 
     def encode(self, record: Record) -> Row:
-        return tuple(_encoded(getattr(record, column.name)) for column in self.columns)
+        return tuple([value if type(value) in _AS_IT_IS else _encoded(value) for value in self.values(record)])
 
     def decode(self, row: t.Sequence[Cell], columns: t.Sequence[Column] = ()) -> Record:
         """`columns`: those of the row where it has not all of them; the record's defaults stand in. Raises `BadRow`."""
@@ -116,6 +122,7 @@ def _table(record: type) -> Table:
         insert=f"INSERT INTO {table} ({names}) VALUES ({', '.join('?' * len(columns))}) {upsert}",
         delete=f"DELETE FROM {table} WHERE {' AND '.join(f'{key} = ?' for key in keys)}",
         select=f"SELECT {names} FROM {table} ORDER BY {', '.join(keys)}",
+        values=attrgetter(*(column.name for column in columns)),
     )
 
 
