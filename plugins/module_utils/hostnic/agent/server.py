@@ -169,6 +169,7 @@ class Server:
             return
         self._connections.add(connection)
         self._selector.register(sock, selectors.EVENT_READ, partial(self._readable, connection))
+        self._readable(connection)  # by now the request is there, nearly always
 
     def _readable(self, connection: Connection) -> None:
         if connection not in self._connections:
