@@ -47,7 +47,8 @@ class HttpService:
     def __init__(self, address: str, answer: Answer) -> None:
         host, __, port = address.rpartition(":")
         self._server = _Server((host, int(port)), answer)
-        self.address = f"{host}:{self._server.server_address[1]}"
+        self._host, self._port = host, int(self._server.server_address[1])
+        self.address = f"{host}:{self._port}"
         self._thread = threading.Thread(
             target=self._server.serve_forever, kwargs={"poll_interval": _LOOK}, name="emulator-http", daemon=True
         )
@@ -60,7 +61,7 @@ class HttpService:
             ending = threading.Thread(target=self._server.shutdown)
             ending.start()
             with contextlib.suppress(OSError):  # it looks when somebody knocks, too
-                socket.create_connection(self._server.server_address[:2]).close()
+                socket.create_connection((self._host, self._port)).close()
             ending.join()
             self._thread.join()
         self._server.server_close()

@@ -25,9 +25,9 @@ from hostnic.commands.cli import main
 sys.exit(main())
 """
 
-# Started for every pod: built-in modules only, the body comes compiled, and what is compiled at each start is as short as
-# can be. Sixteen bytes of header precede the code of a .pyc file (PEP 552); where another interpreter wrote it, or nobody
-# did, the source is compiled instead.
+# Started for every pod: built-in modules only, the body comes compiled, and what is compiled at each start is as short
+# as can be. Sixteen bytes of header precede the code of a .pyc file (PEP 552); where another interpreter wrote it, or
+# nobody did, the source is compiled instead.
 _CNI = """\
 #!{python} -IS
 # Written by qingcloud.cni.hostnic_install.
