@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from hostnic import afterwards
 from hostnic.errors import LinkFailed
 from hostnic.model import Placed, PodLink, Route
 from hostnic.net import pci
@@ -54,6 +55,24 @@ def test_address_mask_routes_and_flags_are_exact(world: World) -> None:
     ]
     assert world.places(mac, pod) == [(pod, "eth0")]
     assert world.links.in_pod(mac, descriptor, "eth0")
+
+
+def test_the_pods_socket_is_closed_when_the_caller_has_its_answer(world: World) -> None:
+    def open_sockets() -> int:
+        return sum(
+            str(entry.readlink()).startswith("socket:")
+            for entry in Path("/proc/self/fd").iterdir()
+            if entry.is_symlink()
+        )
+
+    mac = world.nic()
+    world.links.park(mac)
+    __, descriptor = world.pod()
+    before = open_sockets()
+    with afterwards.gathered():
+        world.links.to_pod(mac, descriptor, POD)
+        assert open_sockets() == before + 1
+    assert open_sockets() == before
 
 
 def test_a_nic_on_pci_is_asked_for_its_address_once_when_it_is_parked(

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from hostnic import wire
-from hostnic.cni import loglevel, netns, spec
+from hostnic.cni import loglevel, netns, plugin, skel, spec
 from hostnic.cni.plugin import Plugin
 from hostnic.cni.verbs import Verbs
 from hostnic.errors import LinkFailed, PoolEmpty, QuotaExceeded
@@ -33,12 +33,13 @@ ENV = {
 
 
 class Bench:
-    """A plugin for which the test's own netns is a pod's, since `host` is another."""
+    """A plugin for which the test's own netns is a pod's, since `host` is another. `more`: NICs beside the first."""
 
-    def __init__(self, host: netns.Identity = (0, 0)) -> None:
+    def __init__(self, host: netns.Identity = (0, 0), more: int = 0) -> None:
         self.one = nic(1)
-        self.pool = ScriptedPool(self.one)
-        self.links = ScriptedLinks(self.one.nic_id)
+        others = [nic(number) for number in range(2, 2 + more)]
+        self.pool = ScriptedPool(self.one, *others)
+        self.links = ScriptedLinks(self.one.nic_id, *(other.nic_id for other in others))
         self.plugin = Plugin(Verbs(self.pool, self.links, wire.boottime), OWN_ADDRESS, wire.boottime, lambda: [host])
         self.netns = os.open("/proc/self/ns/net", os.O_RDONLY)
 
@@ -66,6 +67,14 @@ class Bench:
 @pytest.fixture
 def bench() -> t.Iterator[Bench]:
     one = Bench()
+    yield one
+    os.close(one.netns)
+
+
+@pytest.fixture
+def wide() -> t.Iterator[Bench]:
+    """With a NIC for each of three pods."""
+    one = Bench(more=2)
     yield one
     os.close(one.netns)
 
@@ -364,3 +373,35 @@ def test_nonsense_is_always_answered_with_an_error_and_leases_nothing(bench: Ben
             assert error(answer)["code"] in (1, 2, 4, 6, 7, 8)
         wire.encode_answer(answer)
     assert bench.pool.named("acquire") == []
+
+
+def test_the_same_text_is_read_once_whoever_comes_with_it(wide: Bench) -> None:
+    assert wide.ask(mtu=1404).exit == 0
+    before = plugin._read.cache_info(), skel.configuration.cache_info()
+    wide.ask("DEL", mtu=1404)
+    assert wide.ask(env={"CNI_CONTAINERID": "c2", "CNI_ARGS": "K8S_POD_NAME=b;K8S_POD_NAMESPACE=a"}, mtu=1404).exit == 0
+    after = plugin._read.cache_info(), skel.configuration.cache_info()
+    assert [now.misses for now in after] == [then.misses for then in before]
+    assert [now.hits - then.hits for now, then in zip(after, before)] == [1, 2]
+
+
+def test_each_pods_own_wish_counts_where_the_text_is_the_same(wide: Bench) -> None:
+    assert wide.ask(env={"CNI_ARGS": "IP=172.16.1.77"}).exit == 0
+    wide.ask("DEL")
+    assert wide.ask(env={"CNI_ARGS": "IP=172.16.1.78"}).exit == 0
+    wide.ask("DEL")
+    assert wide.ask().exit == 0
+    asked = [call[4:] for call in wide.pool.calls if call[0] == "acquire"]
+    assert [fixed[0].address if fixed else "" for fixed in asked] == ["172.16.1.77", "172.16.1.78", ""]
+
+
+def test_what_one_call_makes_of_a_text_is_not_the_next_ones(wide: Bench) -> None:
+    previous = {"interfaces": [{"name": "lo"}], "ips": [], "routes": [], "dns": {"search": ["a"]}}
+    answers = []
+    for __ in range(2):
+        answers.append(json.loads(wide.ask(prevResult=previous).stdout))
+        wide.ask("DEL", prevResult=previous)
+    for answer in answers:
+        assert [one["name"] for one in answer["interfaces"]] == ["lo", "eth0"]
+    with pytest.raises(TypeError):
+        skel.configuration('{"name": "pods"}')[0]["name"] = "others"  # type: ignore[index]

@@ -145,6 +145,27 @@ def test_what_can_wait_waits_until_the_caller_has_its_answer(bench: Bench) -> No
     sock.close()
 
 
+def test_a_caller_with_its_answer_may_leave_before_what_could_wait_is_done(bench: Bench) -> None:
+    answered = threading.Event()
+    events: list[str] = []
+
+    def leave() -> None:
+        events.append("left" if answered.wait(20) else "no answer")
+
+    def work(request: Request, *__: t.Any) -> Answer:
+        afterwards.do(lambda: events.append("what could wait"))
+        return Answer(request.request_id, 0, "done")
+
+    bench.handler = work
+    server = bench.serve(leave=leave)
+    with bench.send() as caller:
+        assert receive(caller) == Answer("r", 0, "done")
+        assert events == []
+        answered.set()
+        server.stop(20)
+    assert events == ["left", "what could wait"]
+
+
 def test_the_descriptor_arrives_and_is_closed_afterwards(bench: Bench, tmp_path: Path) -> None:
     (tmp_path / "netns").write_text("inside")
     seen: list[tuple[t.Optional[int], int, bool]] = []

@@ -31,8 +31,9 @@ _UNDO_TIME: t.Final = 5.0  # seconds for cancelled requests to undo what they be
 class Server:
     """Serves whom its doors let in, with what each door's handlers do.
 
-    `poke` is called when somebody hung up: have whoever waits look at its `cancelled`. Callers keep both directions of
-    their connection open until they have the answer.
+    `poke` is called when somebody hung up: have whoever waits look at its `cancelled`. `leave` lets a caller end that
+    has its answer, before what could wait is done. Callers keep both directions of their connection open until they
+    have the answer.
     """
 
     def __init__(
@@ -43,10 +44,12 @@ class Server:
         lanes: t.Mapping[str, int] = LANES,
         read_timeout: float = _READ_TIMEOUT,
         max_connections: t.Optional[int] = None,
+        leave: t.Callable[[], None] = partial(time.sleep, _LEAVING),
     ) -> None:
         self._doors = doors
         self._poke = poke
         self._read_timeout = read_timeout
+        self._leave = leave
         self._max_connections = max_connections or room_for_connections()
         # no lane may fill every place: a DEL must get in, however many ADDs wait
         self._lanes = {name: Lane(name, size, self._max_connections // 2) for name, size in lanes.items()}
@@ -251,7 +254,7 @@ class Server:
                 # what failed because the agent stops, the next agent will do; what is done is told in any case
                 if answer.exit == 0 or not connection.cancelled():
                     connection.send(answer)
-                    time.sleep(_LEAVING)
+                    self._leave()
         finally:
             with self._changed:
                 self._running.discard(connection)
