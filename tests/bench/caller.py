@@ -65,6 +65,11 @@ class Place:
     def index(self, link: str) -> int:
         return self.inside(lambda: socket.if_nametoindex(link))
 
+    def arrival(self, name: str) -> bytes:
+        """Attributes of a message that brings a link here under this name."""
+        there = _attribute(_IFLA_NET_NS_FD, struct.pack("=i", self.descriptor))
+        return there + _attribute(_IFLA_IFNAME, name.encode() + b"\0")
+
     def close(self) -> None:
         self._socket.close()
         os.close(self.descriptor)
@@ -95,8 +100,7 @@ class Prepared:
         if "move" in step:
             move = step["move"]
             self._index = place(move["from"]).index(move["link"])
-            self._attributes = _attribute(_IFLA_NET_NS_FD, struct.pack("=i", place(move["to"]).descriptor))
-            self._attributes += _attribute(_IFLA_IFNAME, move["as"].encode() + b"\0")
+            self._attributes = place(move["to"]).arrival(move["as"])
 
     def spawn(self) -> int:
         argv = self._step["argv"]

@@ -157,10 +157,8 @@ class Places:
         for link in netns.links(FABRIC):
             if link.startswith("b") and link.endswith(f"-{self.node.name}"):
                 run(["ip", "-n", FABRIC, "link", "delete", link], check=False)  # it went with its namespace
-        for program in self.node.path("/run").glob("bench-*.py"):
-            program.unlink()
-        for left in ("sock", "journal"):
-            self.node.path(f"/run/bench-least.{left}").unlink(missing_ok=True)
+        for left in self.node.path("/run").glob("bench-*.*"):  # programs, and what they made
+            left.unlink()
         for network in self.node.path("/var/lib/cni/networks").glob("bench-*"):
             self.node.run(["rm", "-r", f"/var/lib/cni/networks/{network.name}"])
 

@@ -17,14 +17,12 @@ import struct
 import sys
 import threading
 import typing as t
-from pathlib import Path
 
 _SOCKET: t.Final = "/run/bench-least.sock"
 _JOURNAL: t.Final = "/run/bench-least.journal"
 # <linux/rtnetlink.h>
 _RTM_NEWADDR, _RTM_NEWROUTE, _CREATE = 20, 24, 0x500
 _UP: t.Final = 1
-_IFNAME, _NET_NS_FD = 3, 28  # IFLA_*
 _LOCAL, _ADDRESS, _OIF = 2, 1, 4  # IFA_LOCAL, IFA_ADDRESS, RTA_OIF
 _OWN: t.Final = socket.inet_aton("192.0.2.2")
 _RESULT: t.Final = b'{"cniVersion": "1.0.0", "interfaces": [{"name": "eth0"}], "ips": [{"address": "192.0.2.2/24"}]}'
@@ -40,8 +38,7 @@ def serve(listener: socket.socket, caller: t.Any, parking_path: str, link: str) 
         pod = caller["Place"](f"/proc/self/fd/{descriptor}")
         os.pwrite(journal, b"begun " + request, 0)
         if request.startswith(b"ADD"):
-            there = attribute(_NET_NS_FD, struct.pack("=i", descriptor)) + attribute(_IFNAME, b"eth0\0")
-            parking.send(parking.index(link), there)
+            parking.send(parking.index(link), pod.arrival("eth0"))
             index = pod.index("eth0")
             address = attribute(_LOCAL, _OWN) + attribute(_ADDRESS, _OWN)
             pod.ask(_RTM_NEWADDR, struct.pack("=BBBBi", socket.AF_INET, 24, 0, 0, index) + address, _CREATE)
@@ -49,8 +46,7 @@ def serve(listener: socket.socket, caller: t.Any, parking_path: str, link: str) 
             route = struct.pack("=BBBBBBBBI", socket.AF_INET, 0, 0, 0, 254, 4, 253, 1, 0)
             pod.ask(_RTM_NEWROUTE, route + attribute(_OIF, struct.pack("=i", index)), _CREATE)
         else:
-            here = attribute(_NET_NS_FD, struct.pack("=i", parking.descriptor))
-            pod.send(pod.index("eth0"), here + attribute(_IFNAME, link.encode() + b"\0"))
+            pod.send(pod.index("eth0"), parking.arrival(link))
         os.pwrite(journal, b"ended " + request, 0)
         connection.send(_RESULT)
         connection.close()
@@ -62,7 +58,6 @@ def main() -> None:
     gc.disable()
     where, parking, link = sys.argv[1:]
     with socket.socket(socket.AF_UNIX) as listener:
-        Path(_SOCKET).unlink(missing_ok=True)
         listener.bind(_SOCKET)
         listener.listen()
         threading.Thread(target=serve, args=(listener, runpy.run_path(where), parking, link), daemon=True).start()

@@ -61,7 +61,7 @@ class HttpService:
             ending = threading.Thread(target=self._server.shutdown)
             ending.start()
             with contextlib.suppress(OSError):  # it looks when somebody knocks, too
-                socket.create_connection((self._host, self._port)).close()
+                socket.create_connection((self._host, self._port), _LOOK).close()
             ending.join()
             self._thread.join()
         self._server.server_close()

@@ -61,7 +61,7 @@ class Table:
     values: t.Callable[[Record], tuple[t.Any, ...]]
 
     def encode(self, record: Record) -> Row:
-        return tuple([value if type(value) in _AS_IT_IS else _encoded(value) for value in self.values(record)])
+        return tuple(map(_encoded, self.values(record)))
 
     def decode(self, row: t.Sequence[Cell], columns: t.Sequence[Column] = ()) -> Record:
         """`columns`: those of the row where it has not all of them; the record's defaults stand in. Raises `BadRow`."""
@@ -136,13 +136,15 @@ def _column(field: Field[t.Any], hint: t.Any) -> Column:
 
 
 def _encoded(value: t.Any) -> Cell:
+    cell: Cell = value
+    if type(value) in _AS_IT_IS:  # most are, and an ADD encodes four rows
+        return cell
     if isinstance(value, Enum):
         return str(value.value)
     if isinstance(value, bool):
         return int(value)
     if isinstance(value, (tuple, dict)):
         return _JSON.encode(value)
-    cell: Cell = value
     return cell
 
 
