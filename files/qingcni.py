@@ -15,6 +15,10 @@ PROTOCOL = 1
 SUPPORTED = ("0.1.0", "0.2.0", "0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0")
 SOCKET = b"/run/qingagent/qingagent.sock"
 SPOOL = b"/var/lib/qingagent/spool"
+AHEAD = b"/run/qingagent/ahead"
+# Where the launcher leaves the file of a call that went ahead: of these texts, each ended by a NUL, the last one is the
+# configuration, which was on stdin before.
+WRITTEN, TEXTS = b"/proc/self/fd/9", 7
 BOOT_ID = b"/proc/sys/kernel/random/boot_id"
 
 # Seconds until a verb gives up. Runtimes allow two minutes and more; a DEL can be spooled, a STATUS must not dawdle.
@@ -84,11 +88,11 @@ def _run(
     if verb == "VERSION":
         return _version()
     config = b""
-    early = _knock(address)
-    request_id = posix.urandom(8).hex()
+    ahead = sys.argv[1] if len(sys.argv) > 1 else ""
+    request_id = ahead or posix.urandom(8).hex()
     try:
-        config = _read_stdin()
-        return _carry(verb, env, config, request_id, address, spool, waits.get(verb, OTHER_WAIT), patience, early)
+        config = _read_config(ahead)
+        return _carry(verb, env, config, request_id, address, spool, waits.get(verb, OTHER_WAIT), patience)
     except Failure as failure:
         code, message, details = failure.args
         if verb == "STATUS" and isinstance(failure, Away):
@@ -108,7 +112,6 @@ def _carry(
     spool: bytes,
     wait: float,
     patience: float,
-    early: "_socket.socket | None",
 ) -> int:
     now = _now()
     netns, problem = _open_netns(env.get("CNI_NETNS", ""))
@@ -123,11 +126,12 @@ def _carry(
         "netns_error": _quote(problem),
     }
     try:
-        answer = _ask(address, _frame(request), netns, now + wait, 0.0 if verb == "DEL" else patience, early)
+        answer = _ask(address, _frame(request), netns, now + wait, 0.0 if verb == "DEL" else patience)
         if PROTOCOL > 1 and _refuses_protocol(answer):
             request["protocol"] = str(PROTOCOL - 1)
             answer = _ask(address, _frame(request), netns, now + wait, 0.0 if verb == "DEL" else patience)
     except Away as away:
+        _withdraw(request_id)
         if verb != "DEL":
             raise
         _spool(spool, request, request_id, away)
@@ -145,26 +149,7 @@ def _frame(request: "dict[str, str]") -> bytes:
 # -- the agent --------------------------------------------------------------------------------------------------------
 
 
-def _knock(address: bytes) -> "_socket.socket | None":
-    """A connection at once, so that the agent wakes up while the request is written; None where `_ask` has to see."""
-    connection = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
-    try:
-        connection.setblocking(False)
-        connection.connect(address)
-        return connection
-    except OSError:
-        connection.close()
-        return None
-
-
-def _ask(
-    address: bytes,
-    frame: bytes,
-    netns: int,
-    until: float,
-    patience: float,
-    early: "_socket.socket | None" = None,
-) -> bytes:
+def _ask(address: bytes, frame: bytes, netns: int, until: float, patience: float) -> bytes:
     """The body of the answer. Asks again where the connection ends without one: the same call has the same outcome."""
     met = False
     silent_since = _now()
@@ -173,12 +158,10 @@ def _ask(
         left = until - _now()
         if left <= 0:
             raise Away(TRY_AGAIN, "qingagent did not answer in time: try again, or see journalctl -u qingagent", "")
-        connection = early or _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
+        connection = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
         try:
             connection.settimeout(left)
-            if early is None:
-                connection.connect(address)
-            early = None
+            connection.connect(address)
             met = True
             answer = _exchange(connection, frame, netns, until)
             if answer is not None:
@@ -296,7 +279,15 @@ def _plain_answer(body: bytes, request_id: str) -> "tuple[int, bytes] | None":
     return int(digit), b"\\".join(pieces)
 
 
-# -- a DEL while the agent is away ------------------------------------------------------------------------------------
+# -- while the agent is away -------------------------------------------------------------------------------------------
+
+
+def _withdraw(request_id: str) -> None:
+    """Nobody waits any more for what may have gone ahead."""
+    try:  # noqa: SIM105
+        posix.unlink(b"%s/%s" % (AHEAD, request_id.encode()))
+    except OSError:
+        pass
 
 
 def _spool(directory: bytes, request: "dict[str, str]", request_id: str, away: Away) -> None:
@@ -389,16 +380,27 @@ def _config_version(config: bytes) -> str:
 # -- streams and text -------------------------------------------------------------------------------------------------
 
 
-def _read_stdin() -> bytes:
-    data = b""
+def _read_config(ahead: str) -> bytes:
     try:
-        while len(data) < MAX_BODY:
-            piece = posix.read(0, 65536)
-            if not piece:
-                break
-            data += piece
+        if not ahead:
+            return _read(0)
+        data = _read(posix.open(WRITTEN, posix.O_RDONLY | posix.O_CLOEXEC))
     except OSError as error:
         raise Failure(IO_FAILURE, f"error reading from stdin: {error}", "") from None
+    texts = data.split(b"\0")
+    if len(texts) != TEXTS + 1 and len(data) < MAX_BODY:
+        raise Failure(IO_FAILURE, f"the call cannot be written to {_text(AHEAD)}: make room there", "")
+    return texts[TEXTS - 1]
+
+
+def _read(file: int) -> bytes:
+    """What is there, or more than can be sent of it."""
+    data = b""
+    while len(data) < MAX_BODY:
+        piece = posix.read(file, 65536)
+        if not piece:
+            break
+        data += piece
     return data
 
 

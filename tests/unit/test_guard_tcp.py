@@ -19,6 +19,7 @@ from hostnic import wire
 from hostnic.agent import questions, tcp
 from hostnic.agent.server import Server
 from hostnic.agent.unix import UnixDoor, listen_at
+from hostnic.cni import netns
 from hostnic.config import Settings, check
 from hostnic.errors import HostnicError, InvalidConfig
 from hostnic.wire import Answer, Request
@@ -173,7 +174,7 @@ def test_no_other_path_is_opened(bench: Bench, path: str) -> None:
 def test_a_fifo_holds_nobody_up(bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Not below /run/netns, where each `ip` of this machine would wait for its writer."""
     os.mkfifo(tmp_path / "fifo")
-    monkeypatch.setattr(tcp, "_PATHS", (re.compile(re.escape(str(tmp_path / "fifo"))),))
+    monkeypatch.setattr(netns, "NAMED", re.compile(re.escape(str(tmp_path / "fifo"))))
     bench.serve()
     assert bench.add(str(tmp_path / "fifo")) == {"netns_error": ""}  # that it is no netns is seen by CNI
 

@@ -6,8 +6,11 @@ from __future__ import annotations
 import fcntl
 import os
 import py_compile
+import re
+import shutil
 import subprocess
 import sys
+import typing as t
 from pathlib import Path
 
 import pytest
@@ -73,6 +76,110 @@ def test_qingcni_goes_back_to_its_source(version: Path, damage: str) -> None:
     done = run(install(version, "qingcni", launchers.cni(sys.executable, str(version))))
     assert (done.returncode, done.stderr) == (3, "")
     assert done.stdout.startswith("source ")
+
+
+# Every byte but NUL and the end of a line, which are told apart below; no word of the shell means anything.
+_BYTES = bytes(number for number in range(1, 256) if number != 10)
+_TEXTS = [
+    b"{}",
+    b"{}\n",
+    b"\n\n {\n",
+    b' $HOME `id` $(id) \\n \\" %s * ',
+    _BYTES + b"\n" + "\u00e4\u6f22".encode(),
+]
+_SHELLS = [shell for shell in ("dash", "bash", "busybox") if shutil.which(shell)]
+
+
+class Launched:
+    """qingcni by this shell, and where it writes; its body prints its words, and what was written or stdin."""
+
+    def __init__(self, version: Path, shell: str) -> None:
+        self.ahead = version / "ahead"
+        self.ahead.mkdir()
+        body = (
+            "import posix, sys\n"
+            "posix.write(1, repr(sys.argv[1:]).encode() + b' ')\n"
+            "file = posix.open('/proc/self/fd/9', 0) if sys.argv[1:] else 0\n"
+            "posix.write(1, posix.read(file, 100000))\n"
+            "posix._exit(3)\n"
+        )
+        (version / "qingcni.py").write_text(body)
+        text = launchers.cni(sys.executable, str(version)).replace("/run/qingagent/ahead", str(self.ahead))
+        self.path = install(version, "qingcni", text)
+        self.argv = [str(shutil.which(shell)), *(["sh"] if shell == "busybox" else [])]
+
+    def run(self, stdin: bytes, told: str = "", **env: t.Union[str, bytes]) -> tuple[str, bytes]:
+        """The words and the rest; `told`: on stderr."""
+        variables = {"CNI_COMMAND": "ADD", "CNI_NETNS": "/run/netns/a", **env}
+        done = subprocess.run([*self.argv, self.path], env=variables, input=stdin, capture_output=True, check=False)
+        assert done.returncode == 3
+        assert re.fullmatch(told, done.stderr.decode())
+        words, __, rest = done.stdout.partition(b"] ")
+        return words.decode() + "]", rest
+
+
+@pytest.mark.parametrize("shell", _SHELLS)
+@pytest.mark.parametrize("text", _TEXTS)
+@pytest.mark.parametrize("netns", [b"/run/netns/a", b"/var/run/netns/a b"])
+def test_what_goes_ahead_is_what_was_said(version: Path, shell: str, text: bytes, netns: bytes) -> None:
+    launched = Launched(version, shell)
+    odd = b" a\\b\xff$x`y`*'\"\n"
+    words, rest = launched.run(
+        text, CNI_CONTAINERID="c1", CNI_NETNS=netns, CNI_IFNAME="eth0", CNI_ARGS=odd, CNI_PATH="/x"
+    )
+    ended = text if text.endswith(b"\n") else text + b"\n"
+    assert rest.split(b"\0") == [b"ADD", b"c1", netns, b"eth0", odd, b"/x", ended, b""]
+    (left,) = launched.ahead.iterdir()
+    assert words == f"['{left.name}']"
+    assert re.fullmatch(r"[0-9]+-[0-9]+\.[0-9]+", left.name)
+    assert left.read_bytes() == rest
+
+
+@pytest.mark.parametrize("shell", _SHELLS)
+@pytest.mark.parametrize(
+    "env",
+    [
+        {"CNI_COMMAND": "CHECK"},
+        {"CNI_COMMAND": "VERSION"},
+        {"CNI_COMMAND": ""},
+        {"CNI_NETNS": ""},
+        {"CNI_NETNS": "/proc/1/ns/net"},
+        {"CNI_COMMAND": "DE", "CNI_NETNS": "L/run/netns/a/b"},
+    ],
+)
+def test_the_rest_comes_with_qingcni(version: Path, shell: str, env: dict[str, str]) -> None:
+    launched = Launched(version, shell)
+    assert launched.run(b"{\n", **env) == ("[]", b"{\n")
+    assert list(launched.ahead.iterdir()) == []
+
+
+@pytest.mark.parametrize("shell", _SHELLS)
+def test_without_a_word_on_stdin_nothing_goes_ahead(version: Path, shell: str) -> None:
+    """Whether it cannot be read, the shell does not tell; qingcni does."""
+    launched = Launched(version, shell)
+    assert launched.run(b"") == ("[]", b"")
+    (left,) = launched.ahead.iterdir()
+    assert left.read_bytes() == b""
+
+
+@pytest.mark.parametrize("shell", _SHELLS)
+def test_no_file_that_is_there_is_written_to(version: Path, shell: str) -> None:
+    """Another PID namespace has the same numbers."""
+    launched = Launched(version, shell)
+    text = launched.path.read_text()
+    launched.path.write_text(
+        text.replace("\n        set -C", '\n        echo others >"$ahead/$$-$now"\n        set -C')
+    )
+    assert launched.run(b"{}", told="[^\n]*(File exists|cannot overwrite existing file)\n") == ("[]", b"{}")
+    (others,) = launched.ahead.iterdir()
+    assert others.read_text() == "others\n"
+
+
+@pytest.mark.parametrize("shell", _SHELLS)
+def test_nothing_goes_ahead_of_an_agent_that_is_away(version: Path, shell: str) -> None:
+    launched = Launched(version, shell)
+    launched.ahead.rmdir()
+    assert launched.run(b"{}") == ("[]", b"{}")
 
 
 @pytest.fixture

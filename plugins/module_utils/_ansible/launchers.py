@@ -25,12 +25,15 @@ from hostnic.commands.cli import main
 sys.exit(main())
 """
 
-# Started for every pod: built-in modules only, the body comes compiled, and what is compiled at each start is as short
-# as can be. Sixteen bytes of header precede the code of a .pyc file (PEP 552); where another interpreter wrote it, or
-# nobody did, the source is compiled instead.
+# Started for every pod. A kernel takes as long to move a NIC as an interpreter to start, so an ADD or DEL goes ahead of
+# qingcni, by a file that is open as long as this process: docs/wire.md. Then built-in modules only, the body comes
+# compiled, and what is compiled at each start is as short as can be. Sixteen bytes of header precede the code of a .pyc
+# file (PEP 552); where another interpreter wrote it, or nobody did, the source is compiled instead.
 _CNI = """\
-#!{python} -IS
+#!/bin/sh
 # Written by qingcloud.cni.hostnic_install.
+qingcni() {{
+    exec {python} -ISc '
 import marshal, posix, _frozen_importlib_external as boot
 try:
     read = posix.read(posix.open("{version}/qingcni.pyc", posix.O_CLOEXEC), 1048576)
@@ -38,6 +41,29 @@ try:
 except (OSError, EOFError, ValueError, TypeError):
     code = None
 exec(code or compile(open("{version}/qingcni.py", "rb").read(), "{version}/qingcni.py", "exec"))
+' "$@"
+}}
+ahead=/run/qingagent/ahead
+case $CNI_COMMAND:$CNI_NETNS in
+ADD:/run/netns/* | ADD:/var/run/netns/* | DEL:/run/netns/* | DEL:/var/run/netns/*)
+    if [ -d $ahead ] && read -r now idle </proc/uptime; then
+        set -C
+        {{
+            config=
+            while IFS= read -r line || [ "$line" ]; do
+                config=$config$line'
+'
+            done
+            if [ "$config" ]; then
+                printf '%s\\0' "$CNI_COMMAND" "$CNI_CONTAINERID" "$CNI_NETNS" "$CNI_IFNAME" "$CNI_ARGS" "$CNI_PATH" \\
+                    "$config" >&9
+                qingcni "$$-$now"
+            fi
+        }} 9>"$ahead/$$-$now"
+    fi
+    ;;
+esac
+qingcni
 """
 
 TEMPLATES = (_AGENT, _CNI)

@@ -24,7 +24,7 @@ log = logging.getLogger("hostnic.server")
 _READ_TIMEOUT: t.Final = 5.0  # seconds for a request to arrive in full
 _PAUSE: t.Final = 1.0  # seconds without accepting after the kernel refused a new connection
 # seconds that a caller needs to end with its answer: what is done meanwhile, it shares the processors with
-_LEAVING: t.Final = 0.003
+LEAVING: t.Final = 0.003
 _UNDO_TIME: t.Final = 5.0  # seconds for cancelled requests to undo what they began, when the agent stops
 
 
@@ -44,7 +44,7 @@ class Server:
         lanes: t.Mapping[str, int] = LANES,
         read_timeout: float = _READ_TIMEOUT,
         max_connections: t.Optional[int] = None,
-        leave: t.Callable[[], None] = partial(time.sleep, _LEAVING),
+        leave: t.Callable[[], None] = partial(time.sleep, LEAVING),
     ) -> None:
         self._doors = doors
         self._poke = poke

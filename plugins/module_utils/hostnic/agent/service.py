@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 import typing as t
+from functools import partial
 from pathlib import Path
 
 from .. import guarded, wire
@@ -28,12 +29,13 @@ from ..net.monitor import LinkMonitor
 from ..probed import Probed
 from ..store.sqlite import FILE, SqliteStore
 from . import loops, manage, questions, systemd, tcp
+from .ahead import Ahead
 from .degradation import Degradation
 from .logs import Output
 from .metrics import Metrics
 from .network import HostNetwork
 from .reload import Reloader
-from .server import Server
+from .server import LEAVING, Server
 from .spool import Spool
 from .unix import UnixDoor, listen_at
 
@@ -128,7 +130,9 @@ def run(
         guarded.place(settings.rundir, "rundir")
     listener = inherited[0] if inherited else listen_at(str(Path(settings.rundir) / "qingagent.sock"))
     handlers = {wire.CNI: plugin.handle, **questions.handlers(engine, answers)}
-    server = Server([UnixDoor(listener, handlers), *tcp.doors(settings, handlers, closed.append)], verbs.poke)
+    ahead = Ahead(settings.rundir, plugin.handle, netns.reserved(PARKING), verbs.poke, partial(time.sleep, LEAVING))
+    unix = UnixDoor(listener, {**handlers, wire.CNI: ahead.handle})
+    server = Server([unix, *tcp.doors(settings, handlers, closed.append)], verbs.poke)
     monitor = LinkMonitor(loops.follow_links(engine))
     threads = [
         threading.Thread(target=loops.reconcile, args=(engine, network.apply, stop), name="reconciler", daemon=True),
@@ -136,7 +140,8 @@ def run(
         threading.Thread(target=spool.watch, args=(stop,), name="spool", daemon=True),
         threading.Thread(target=loops.keep_network, args=(network.apply, stop), name="network", daemon=True),
     ]
-    parts = {"server": server.alive, "links": monitor.alive, **{one.name: one.is_alive for one in threads}}
+    parts = {"server": server.alive, "ahead": ahead.alive, "links": monitor.alive}
+    parts.update({one.name: one.is_alive for one in threads})
 
     def ended() -> list[str]:
         return [name for name, alive in parts.items() if not alive()]
@@ -150,6 +155,7 @@ def run(
         thread.start()
     management.start()  # before the server: the first answer knows whether manageaddr is taken
     server.start()
+    ahead.start()
     # What is there now stays: garbage need not be a quarter of it, which takes hours and megabytes, before it is looked
     # for, and no call waits while the collector looks through all of it.
     gc.collect()
@@ -167,7 +173,9 @@ def run(
     stop.set()
     systemd.notify(told, "STOPPING=1")
     management.stop()
+    ahead.close()
     server.stop(GRACE)
+    ahead.stop()
     monitor.stop()
     engine.wake.set()
     engine.table.rested.set()

@@ -20,6 +20,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from .. import guarded, redact, wire
+from ..cni import netns
 from ..config import Settings
 from ..errors import HostnicError, InvalidConfig
 from ..net import callers
@@ -40,10 +41,7 @@ LARGEST: t.Final = 256 << 10  # bytes of a request
 STRIKES: t.Final = 5  # wrong tokens
 PENALTY: t.Final = 10.0  # s from the last of them, in which a caller is not even listened to
 
-_PATHS: t.Final = (
-    re.compile(r"/(?:var/)?run/netns/(?!\.{1,2}$)[^/\0]+"),
-    re.compile(r"/proc/(?:[1-9][0-9]*)/ns/net"),
-)
+_OF_PROCESS: t.Final = re.compile(r"/proc/(?:[1-9][0-9]*)/ns/net")
 
 
 def doors(
@@ -190,11 +188,11 @@ def _opened(path: str) -> tuple[t.Optional[int], str]:
     """A descriptor, or why there is none. Whether it is a pod's netns, CNI looks at by itself."""
     if not path:
         return None, ""
-    if not any(pattern.fullmatch(path) for pattern in _PATHS):
+    of_process = _OF_PROCESS.fullmatch(path)
+    if not of_process and not netns.NAMED.fullmatch(path):
         return None, "by TCP it is a name below /run/netns, or /proc/PID/ns/net"
-    # what lies below /proc is a link of the kernel's; a name below /run/netns is never one
-    follow = 0 if path.startswith("/proc/") else os.O_NOFOLLOW
     try:
-        return os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | follow), ""
+        # what lies below /proc is a link of the kernel's
+        return os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK) if of_process else netns.opened(path), ""
     except OSError as error:
         return None, error.strerror or str(error)

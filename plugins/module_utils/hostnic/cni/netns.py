@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import typing as t
 from dataclasses import dataclass
 
@@ -14,6 +15,9 @@ from .spec import CniError
 # linux/nsfs.h, linux/sched.h
 _NS_GET_NSTYPE: t.Final = 0xB703
 _CLONE_NEWNET: t.Final = 0x40000000
+
+# As ip-netns(8) and the runtimes name them; nothing below is a link.
+NAMED: t.Final = re.compile(r"/(?:var/)?run/netns/(?!\.{1,2}$)[^/\0]+")
 
 Identity = tuple[int, int]  # device and inode
 
@@ -43,6 +47,13 @@ def reserved(parking: str) -> t.Callable[[], frozenset[Identity]]:
     return now
 
 
+def opened(path: str) -> int:
+    """A descriptor of what `NAMED` knows. Whether it is a pod's netns, `inode` tells. Raises OSError."""
+    if not NAMED.fullmatch(path):
+        raise FileNotFoundError(f"{ascii(path)} is no name below /run/netns")
+    return os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW)
+
+
 def inode(netns: int, ours: t.Collection[Identity]) -> int:
     """The inode of a pod's netns. Raises `CniError` (8) where the descriptor is none, or one of `ours`."""
     try:
@@ -51,10 +62,14 @@ def inode(netns: int, ours: t.Collection[Identity]) -> int:
         is_netns = False
     if not is_netns:
         raise CniError(spec.BAD_NETNS, "CNI_NETNS is not a network namespace")
-    status = os.fstat(netns)
-    if _identity(status) in ours:
+    found = identity(netns)
+    if found in ours:
         raise CniError(spec.BAD_NETNS, "plugin's netns and netns from CNI_NETNS should not be the same")
-    return status.st_ino
+    return found[1]
+
+
+def identity(descriptor: int) -> Identity:
+    return _identity(os.fstat(descriptor))
 
 
 def _identity(status: os.stat_result) -> Identity:
