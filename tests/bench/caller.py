@@ -70,20 +70,13 @@ class Place:
         there = _attribute(_IFLA_NET_NS_FD, struct.pack("=i", self.descriptor))
         return there + _attribute(_IFLA_IFNAME, name.encode() + b"\0")
 
-    def close(self) -> None:
-        self._socket.close()
-        os.close(self.descriptor)
-
-    def send(self, index: int, attributes: bytes = b"", flags: int = 0) -> None:
-        """About a link; `flags`: those that are to be set."""
-        self.ask(_RTM_NEWLINK, _IFINFO.pack(socket.AF_UNSPEC, 0, index, flags, flags) + attributes)
-
-    def ask(self, kind: int, body: bytes, how: int = 0) -> None:
-        """A message, and the kernel's consent."""
-        self._socket.send(_HEADER.pack(_HEADER.size + len(body), kind, _REQUEST_ACK | how, 1, 0) + body)
+    def send(self, index: int, attributes: bytes = b"") -> None:
+        """A message about a link, and the kernel's consent."""
+        body = _IFINFO.pack(socket.AF_UNSPEC, 0, index, 0, 0) + attributes
+        self._socket.send(_HEADER.pack(_HEADER.size + len(body), _RTM_NEWLINK, _REQUEST_ACK, 1, 0) + body)
         code = -struct.unpack_from("=i", self._socket.recv(65536), _HEADER.size)[0]
         if code:
-            raise Failed(f"message {kind}: {os.strerror(code)}")
+            raise Failed(f"a message about link {index}: {os.strerror(code)}")
 
 
 class Prepared:

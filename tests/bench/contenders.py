@@ -25,14 +25,14 @@ from tests.lab.lab import Lab, Node
 from tests.lab.sh import run
 from tests.lab.wait import until
 
-OURS, HOST_DEVICE, FLOOR, LEAST, BARE, VERSION = "qingcni", "host-device", "floor", "least", "bare", "version"
+OURS, HOST_DEVICE, FLOOR, BARE, VERSION = "qingcni", "host-device", "floor", "bare", "version"
 HOST, PARKING, POD = "bench-host", "bench-parking", "bench-pod"  # namespaces of the node
 DEBIANS: t.Final = "/usr/lib/cni"
 PLUGIN: t.Final = "/opt/cni/bin/qingcni"
+AGENT: t.Final = "/usr/local/sbin/qingagent"
 PAUSE: t.Final = (0.03, 0.07)  # s before a call that is paced
 _FLOOR_ADDRESS = "192.0.2.2/24"
-_MASTER, _MOVED = "bm", "bf"  # links: what macvlan stands on, what is moved at the floor and by the least
-_LEAST_PLUGIN: t.Final = "/run/bench-least.py"
+_MASTER, _MOVED = "bm", "bf"  # links: what macvlan stands on, what is moved at the floor
 _SUBNET: t.Final = "198.18.0.0/16"  # RFC 2544: nobody's
 
 # What differs from what is shipped: a pool that does not wait for the cloud, and a rest that is over before its NICs'
@@ -126,8 +126,8 @@ class Places:
 
     def __enter__(self) -> Places:
         self.__exit__()
-        # of the installed qingcni
-        first = self.node.run(["head", "--lines=1", PLUGIN]).stdout
+        # the agent's is qingcni's as well
+        first = self.node.run(["head", "--lines=1", AGENT]).stdout
         self._interpreter = first.removeprefix("#!").split()[0]
         for name in (HOST, PARKING, *self.pods()):
             self.node.run(["ip", "netns", "add", name])
@@ -173,21 +173,6 @@ class Places:
 
     def host_device(self, number: int = 0) -> Contender:
         return _debians(HOST_DEVICE, device=device(number))
-
-    @contextlib.contextmanager
-    def least(self) -> t.Iterator[Contender]:
-        """With its agent; a `Remote` of the node has to be there."""
-        text = Path(__file__).with_name("least_plugin.py").read_text(encoding="utf-8")
-        plugin = self.node.path(_LEAST_PLUGIN)
-        plugin.write_text(f"#!{self._interpreter} -IS\n{text}", encoding="utf-8")
-        plugin.chmod(0o755)
-        process = start(self.node, "least_agent", "/run/bench-caller.py", f"/run/netns/{PARKING}", _MOVED)
-        try:
-            if not process.stdout or process.stdout.readline() != "ready\n":
-                raise SystemExit(f"on {self.node.name}: the least agent does not start")
-            yield Contender(LEAST, _LEAST_PLUGIN, self.ours().conf)
-        finally:
-            end(process)
 
     @staticmethod
     def ptp() -> Contender:

@@ -6,8 +6,7 @@ DEL, ADD, DEL of one contender without a pause, then of the other. Each contende
 and again; its pods' names are new. Before that each NIC of ours has had a pod, as on a node that has been up for a
 while. `floor` is what nobody who moves a NIC can do without and still be Python: the start of a bare interpreter, then
 one netlink message that moves and renames a veth, on a socket that is open already. On the way back, which is a DEL's
-floor, the veth is up and has an address and a default route. `least` is nearer to what can be had: a plugin that only
-hands the call on, and an agent that only carries it out (least_agent.py).
+floor, the veth is up and has an address and a default route. Ours may be quicker: a call goes ahead of its interpreter.
 
 DEL waits for the kernel: after each one of ours and of host-device's, the kernel is asked at once for something that
 needs its link lock; where a move were still under way it would have to wait (raw: `held`).
@@ -22,7 +21,7 @@ from collections import defaultdict
 from contextlib import ExitStack
 
 from tests.bench import contenders
-from tests.bench.contenders import BARE, FLOOR, HOST_DEVICE, LEAST, OURS, VERSION, Contender, Places, Remote
+from tests.bench.contenders import BARE, FLOOR, HOST_DEVICE, OURS, VERSION, Contender, Places, Remote
 from tests.bench.figures import Figure, Measured, Setting, Spread, compared
 from tests.e2e.cluster import Cluster
 
@@ -31,7 +30,7 @@ ROUNDS, QUICK_ROUNDS = 300, 24
 PAIRS, QUICK_PAIRS = 120, 20
 WARM_UP: t.Final = 3  # rounds that do not count
 # Every so many rounds; every round has ours and host-device.
-SELDOM: t.Final = {"few": 2, FLOOR: 2, LEAST: 2, BARE: 2, VERSION: 2, "ptp": 3, "macvlan": 3, "bridge": 3}
+SELDOM: t.Final = {"few": 2, FLOOR: 2, BARE: 2, VERSION: 2, "ptp": 3, "macvlan": 3, "bridge": 3}
 
 Samples = dict[str, list[float]]
 
@@ -44,7 +43,6 @@ class Course:
         setting: Setting,
         places: Places,
         few_places: Places,
-        least: Contender,
         many: Remote,
         few: Remote,
         others: Remote,
@@ -65,7 +63,6 @@ class Course:
             BARE: lambda: self._single(BARE, self._places.bare()),
             VERSION: lambda: self._single(VERSION, self._places.version()),
             FLOOR: self._floor,
-            LEAST: lambda: self._pair(LEAST, self._many, least),
         }
 
     def use_each(self) -> None:
@@ -144,8 +141,7 @@ def measure(setting: Setting) -> Measured:
         places = stack.enter_context(Places(many, devices=1, pods=len(SELDOM) + 2))
         few_places = stack.enter_context(Places(few))
         remotes = [stack.enter_context(Remote(*where)) for where in ((many,), (few,), (many, contenders.HOST))]
-        least = stack.enter_context(places.least())
-        course = Course(setting, places, few_places, least, *remotes)
+        course = Course(setting, places, few_places, *remotes)
         course.use_each()
         course.paced(QUICK_ROUNDS if setting.quick else ROUNDS)
         course.back_to_back(QUICK_PAIRS if setting.quick else PAIRS)
@@ -161,11 +157,8 @@ def _figures(taken: t.Mapping[str, list[float]]) -> t.Iterator[Figure]:
     for other in ("ptp", "macvlan", "bridge"):
         yield compared(f"add-{other}", ours, taken[f"{other} add"], "ms")
     yield compared("add-floor", ours, taken[f"{FLOOR} add"], "ms")
-    for percentile in ("p50", "p95"):
-        yield compared(f"least-add-{percentile}", taken[f"{LEAST} add"], taken["host-device add"], "ms", percentile)
     yield compared("del-p50", taken["qingcni del"], taken["host-device del"], "ms")
     yield compared("del-floor", taken["qingcni del"], taken[f"{FLOOR} del"], "ms")
-    yield compared("least-del-p50", taken[f"{LEAST} del"], taken["host-device del"], "ms")
     yield _sums(taken)
     yield compared("add-60", ours, taken["few add"], "ms")
 

@@ -3,10 +3,10 @@
 
 The agent tells it itself: at the log level `debug`, which these calls' network asks for, it says of each call how long
 its phases took; at any other level that costs one comparison. What the agent cannot know comes from beside it: from
-exec until qingcni has read its configuration (`exec`), and from the agent's last word until exit (`answer`).
+exec until the agent has read what the launcher wrote (`exec`), and from the agent's last word until exit (`answer`).
 
-    exec       the interpreter starts, qingcni reads its configuration
-    wire       request and descriptor travel to a thread of the agent
+    exec       the launcher starts, reads the configuration and writes the call, which the agent reads
+    wire       the pod's netns is opened, and the call travels to a thread of the agent
     queue      the call is checked, other calls for the same pod are waited for
     reserve    a NIC is chosen, and its reservation is in the journal
     gateway    the pod's routes are laid out
@@ -14,7 +14,7 @@ exec until qingcni has read its configuration (`exec`), and from the agent's las
     move       the kernel moves the link into the pod
     configure  address, up, routes
     commit     the journal, and the result
-    answer     the result travels back, is printed, and the interpreter ends
+    answer     the result travels to qingcni, which is there by now, is printed, and the interpreter ends
 
 These calls' lines in the log make them slower by what it takes to write them; no bar is held against them.
 
