@@ -16,9 +16,9 @@ SUPPORTED = ("0.1.0", "0.2.0", "0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0")
 SOCKET = b"/run/qingagent/qingagent.sock"
 SPOOL = b"/var/lib/qingagent/spool"
 AHEAD = b"/run/qingagent/ahead"
-# Where the launcher leaves the file of a call that went ahead: of these texts, each ended by a NUL, the last one is the
-# configuration, which was on stdin before.
-WRITTEN, TEXTS = b"/proc/self/fd/9", 7
+# The file of a call that went ahead, as the launcher leaves it: texts that NULs end. This one is the configuration, it
+# was on stdin before.
+WRITTEN, CONFIG = b"/proc/self/fd/9", 6
 BOOT_ID = b"/proc/sys/kernel/random/boot_id"
 
 # Seconds until a verb gives up. Runtimes allow two minutes and more; a DEL can be spooled, a STATUS must not dawdle.
@@ -101,6 +101,17 @@ def _run(
         named = f"request={request_id}"
         _print_error(code, message, f"{details}; {named}" if details else named, config)
         return 1
+    finally:
+        if ahead:
+            _withdraw(ahead)
+
+
+def _withdraw(ahead: str) -> None:
+    """Nobody waits any more for what may have gone ahead; nearly always the agent has taken it away."""
+    try:  # noqa: SIM105 - contextlib is Python code
+        posix.unlink(b"%s/%s" % (AHEAD, ahead.encode()))
+    except OSError:
+        pass
 
 
 def _carry(
@@ -131,7 +142,6 @@ def _carry(
             request["protocol"] = str(PROTOCOL - 1)
             answer = _ask(address, _frame(request), netns, now + wait, 0.0 if verb == "DEL" else patience)
     except Away as away:
-        _withdraw(request_id)
         if verb != "DEL":
             raise
         _spool(spool, request, request_id, away)
@@ -279,15 +289,7 @@ def _plain_answer(body: bytes, request_id: str) -> "tuple[int, bytes] | None":
     return int(digit), b"\\".join(pieces)
 
 
-# -- while the agent is away -------------------------------------------------------------------------------------------
-
-
-def _withdraw(request_id: str) -> None:
-    """Nobody waits any more for what may have gone ahead."""
-    try:  # noqa: SIM105
-        posix.unlink(b"%s/%s" % (AHEAD, request_id.encode()))
-    except OSError:
-        pass
+# -- a DEL while the agent is away ------------------------------------------------------------------------------------
 
 
 def _spool(directory: bytes, request: "dict[str, str]", request_id: str, away: Away) -> None:
@@ -384,13 +386,9 @@ def _read_config(ahead: str) -> bytes:
     try:
         if not ahead:
             return _read(0)
-        data = _read(posix.open(WRITTEN, posix.O_RDONLY | posix.O_CLOEXEC))
+        return _read(posix.open(WRITTEN, posix.O_RDONLY | posix.O_CLOEXEC)).split(b"\0")[CONFIG]
     except OSError as error:
         raise Failure(IO_FAILURE, f"error reading from stdin: {error}", "") from None
-    texts = data.split(b"\0")
-    if len(texts) != TEXTS + 1 and len(data) < MAX_BODY:
-        raise Failure(IO_FAILURE, f"the call cannot be written to {_text(AHEAD)}: make room there", "")
-    return texts[TEXTS - 1]
 
 
 def _read(file: int) -> bytes:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import importlib
 import json
@@ -28,11 +29,12 @@ from hostnic.agent.unix import UnixDoor, listen_at
 from hostnic.wire import Answer, Request
 from plugins.module_utils._ansible import launchers
 from tests.support.cni import eventually
-from tests.support.qingcni import BODY, CONFIG, PYTHON
+from tests.support.qingcni import BODY, CONFIG
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 
 RUNDIR = "/run/qingagent"
+NAME = f"{os.getpid()}-1.00"  # of a call of this process
 # Where an interpreter would start: waits until there is a file, so that nothing but what went ahead can have done it.
 _LATE = """#!/bin/sh
 while ! [ -e {gate} ]; do sleep 0.01; done
@@ -116,10 +118,14 @@ class Launched:
         self.path.chmod(0o755)
         self.processes: list[subprocess.Popen[bytes]] = []
 
-    def start(self, netns: str, verb: str = "ADD", stdin: bytes = CONFIG, **more: str) -> subprocess.Popen[bytes]:
+    def start(
+        self, netns: str, verb: str = "ADD", stdin: bytes = CONFIG, words: t.Sequence[str] = (), **more: str
+    ) -> subprocess.Popen[bytes]:
         env = {"CNI_COMMAND": verb, "CNI_CONTAINERID": "c1", "CNI_NETNS": netns, "CNI_IFNAME": "eth0", **more}
         pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
-        process = subprocess.Popen([self.path], env={"CNI_PATH": "/opt/cni/bin", **env}, **pipes)  # type: ignore[call-overload]
+        process = subprocess.Popen(
+            words or [self.path], env={"PATH": os.environ["PATH"], "CNI_PATH": "/opt/cni/bin", **env}, **pipes
+        )  # type: ignore[call-overload]
         self.processes.append(process)
         process.stdin.write(stdin)
         process.stdin.close()
@@ -246,7 +252,7 @@ def test_another_netns_than_the_callers_is_begun_anew(
     agent: Agent, launched: Launched, pod: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """As where the caller's /run/netns is another one than the agent's."""
-    monkeypatch.setattr(module.netns, "opened", lambda __: os.open("/proc/self/ns/net", os.O_RDONLY))
+    monkeypatch.setattr(module.netns, "opened", lambda *__: os.open("/proc/self/ns/net", os.O_RDONLY))
 
     def waits(request: Request, cancelled: t.Callable[[], bool]) -> Answer:
         first = len(agent.seen) == 1
@@ -302,10 +308,9 @@ def test_what_waits_for_its_turn_comes_with_qingcni(agent: Agent, launched: Laun
 
 def test_a_file_that_is_read_late_is_no_call_any_more(agent: Agent, pod: str) -> None:
     """qingcni's own request was served: the same call must not come again, after a DEL perhaps."""
-    name = "1-1.00"
-    path = agent.rundir / "ahead" / name
+    path = agent.rundir / "ahead" / NAME
     path.write_text("not yet written in full")
-    agent.ahead.handle(Request(wire.CNI, name, 0.0, env={"CNI_COMMAND": "ADD"}), None, lambda: False)
+    agent.ahead.handle(Request(wire.CNI, NAME, 0.0, env={"CNI_COMMAND": "ADD"}), None, lambda: False)
     assert not path.exists()
     assert len(agent.seen) == 1
 
@@ -313,7 +318,7 @@ def test_a_file_that_is_read_late_is_no_call_any_more(agent: Agent, pod: str) ->
 def test_what_is_written_bit_by_bit_is_read_once_it_is_whole(agent: Agent, pod: str) -> None:
     values = ["ADD", "c1", pod, "eth0", "", "", "{}", ""]
     text = "\0".join(values).encode()
-    with (agent.rundir / "ahead/1-1.00").open("wb", buffering=0) as file:
+    with (agent.rundir / f"ahead/{NAME}").open("wb", buffering=0) as file:
         for place in range(len(text)):
             file.write(text[place : place + 1])
         eventually(lambda: agent.seen)
@@ -327,7 +332,7 @@ def test_what_is_written_bit_by_bit_is_read_once_it_is_whole(agent: Agent, pod: 
 
 
 @pytest.mark.parametrize(
-    ("name", "verb"), [("notes", "ADD"), ("1-1.00.tmp", "ADD"), (".1-1.00", "ADD"), ("1-1.00", "GC")]
+    ("name", "verb"), [("notes", "ADD"), (f"{NAME}.tmp", "ADD"), (f".{NAME}", "ADD"), (NAME, "GC")]
 )
 def test_other_files_are_no_calls(
     agent: Agent, launched: Launched, pod: str, name: str, verb: str, caplog: pytest.LogCaptureFixture
@@ -359,16 +364,98 @@ def test_what_is_too_large_is_told(agent: Agent, launched: Launched, pod: str) -
     assert not agent.seen
 
 
-def test_what_could_not_be_written_is_told(tmp_path: Path) -> None:
-    """As on a full disk: stdin is used up, so nothing else can be done."""
-    half = tmp_path / "half"
-    half.write_text("ADD\0c1\0/run/netns/a\0eth0")
-    argv = ["sh", "-c", 'exec "$@" 9<"$0"', str(half), PYTHON, "-IS", str(BODY), "1-1.00"]
-    done = subprocess.run(argv, env={"CNI_COMMAND": "ADD"}, capture_output=True, check=False)
-    told = json.loads(done.stdout)
-    assert (done.returncode, told["code"]) == (1, 5)
-    assert told["msg"] == "the call cannot be written to /run/qingagent/ahead: make room there"
-    assert told["details"] == "request=1-1.00"
+def test_what_is_nearly_too_large_comes_with_qingcni(agent: Agent, launched: Launched, pod: str) -> None:
+    assert launched.end(launched.start(pod, stdin=b" " * (module._LARGEST + 1))) == (0, {"count": 1}, b"")
+    assert not agent.left
+
+
+def test_the_netns_is_the_one_that_the_caller_sees(agent: Agent, launched: Launched, pod: str) -> None:
+    """A runtime with a mount namespace of its own."""
+    other = f"ahead-{os.getpid()}-other"
+    subprocess.run(["ip", "netns", "add", other], check=True)
+    try:
+        words = [
+            "unshare",
+            "--mount",
+            "sh",
+            "-c",
+            f'mount --bind /run/netns/{other} {pod} && exec "$0"',
+            str(launched.path),
+        ]
+        process = launched.start(pod, words=words)
+        eventually(lambda: agent.left == 1)
+        assert launched.end(process) == (0, {"count": 1}, b"")
+        assert agent.inodes == [Path(f"/run/netns/{other}").stat().st_ino] != [Path(pod).stat().st_ino]
+    finally:
+        subprocess.run(["ip", "netns", "delete", other], check=True)
+
+
+def test_a_call_that_waits_for_its_turn_keeps_no_netns(agent: Agent, launched: Launched, pod: str) -> None:
+    finish = threading.Event()
+
+    def slow(request: Request, __: t.Callable[[], bool]) -> Answer:
+        finish.wait(20)
+        return Answer(request.request_id, 0)
+
+    def held() -> int:
+        inode = Path(pod).stat().st_ino
+        found = 0
+        for one in Path("/proc/self/fd").iterdir():
+            with contextlib.suppress(OSError):  # closed just now
+                found += one.stat().st_ino == inode
+        return found
+
+    agent.handler = slow
+    processes = []
+    while all(call.begun for call in list(agent.ahead._calls.values())):
+        processes.append(launched.start(pod, CNI_CONTAINERID=f"c{len(processes)}"))
+        eventually(lambda: not list((agent.rundir / "ahead").iterdir()))
+    for process in processes:
+        process.kill()
+        process.wait()
+    eventually(lambda: held() == len(agent.seen))
+    finish.set()
+    eventually(lambda: held() == 0)
+
+
+def test_a_directory_that_is_written_to_is_cleared_all_the_same(tmp_path: Path) -> None:
+    """Launchers go on while an agent that was killed starts anew."""
+    (tmp_path / "ahead").mkdir()
+    stop = threading.Event()
+
+    def write() -> None:
+        number = 0
+        while not stop.is_set():
+            number += 1
+            with contextlib.suppress(OSError):
+                (tmp_path / f"ahead/1-{number}.00").write_text("")
+
+    thread = threading.Thread(target=write)
+    thread.start()
+    try:
+        for __ in range(20):
+            ahead = Ahead(str(tmp_path), lambda *__: Answer("", 0), tuple, lambda: None, lambda: None)
+            ahead.start()
+            assert ahead._threads
+            ahead.close()
+            assert not ahead._threads[0].is_alive()
+            (tmp_path / "ahead").mkdir(exist_ok=True)
+    finally:
+        stop.set()
+        thread.join()
+
+
+def test_events_that_were_lost_keep_nobody_from_stopping(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where a queue is full, the last event among them."""
+    agent = Agent(tmp_path)
+    for watch in agent.ahead._watches:
+        monkeypatch.setattr(watch, "end", lambda: None)
+    thread = threading.Thread(target=agent.close)
+    thread.start()
+    eventually(lambda: agent.ahead._closing)
+    (tmp_path / "ahead/notes").write_text("any event")
+    thread.join(10)
+    assert not thread.is_alive()
 
 
 def test_a_defect_leaves_the_call_to_qingcni(
@@ -388,7 +475,7 @@ def test_what_is_no_plain_file_is_no_call(agent: Agent, launched: Launched, pod:
     where = agent.rundir / "ahead"
     call = "\0".join(["ADD", "c1", pod, "eth0", "", "", "{}", ""])
     (tmp_path / "elsewhere").write_text(call)
-    (where / "1-1.00").symlink_to(tmp_path / "elsewhere")
+    (where / NAME).symlink_to(tmp_path / "elsewhere")
     (tmp_path / "elsewhere").write_text(call)
     os.mkfifo(where / "1-2.00")
     fifo = os.open(where / "1-2.00", os.O_RDWR)
@@ -396,7 +483,7 @@ def test_what_is_no_plain_file_is_no_call(agent: Agent, launched: Launched, pod:
     (where / "1-3.00").mkdir()
     assert launched.end(launched.start(pod)) == (0, {"count": 1}, b"")  # which came after them
     with pytest.raises(OSError, match="symbolic links"):
-        agent.ahead._read("1-1.00")
+        agent.ahead._read(NAME)
     assert agent.ahead._read("1-2.00") is None
     os.close(fifo)
     assert agent.ahead.alive()
@@ -410,7 +497,7 @@ def test_garbled_files_are_no_calls(agent: Agent, launched: Launched, pod: str) 
         garbled = bytearray(call)
         for __ in range(dice.randrange(1, 6)):
             garbled[dice.randrange(len(garbled))] = dice.choice((0, 0xFF, 0x2F, dice.randrange(256)))
-        (agent.rundir / f"ahead/1-{number}.00").write_bytes(garbled[: dice.randrange(len(call))])
+        (agent.rundir / f"ahead/{os.getpid()}-{number}.00").write_bytes(garbled[: dice.randrange(len(call))])
     assert launched.end(launched.start(pod))[0] == 0
     assert agent.ahead.alive()
     assert {one.env["CNI_NETNS"] for one in agent.seen} == {pod}
@@ -419,7 +506,7 @@ def test_garbled_files_are_no_calls(agent: Agent, launched: Launched, pod: str) 
 def test_what_an_agent_that_was_killed_has_left_is_no_call(tmp_path: Path, pod: str) -> None:
     left = tmp_path / "ahead"
     left.mkdir()
-    with (left / "1-1.00").open("w") as file:
+    with (left / NAME).open("w") as file:
         file.write("\0".join(["ADD", "c1", pod, "eth0", "", "", "{}", ""]))
         file.flush()
         agent = Agent(tmp_path)

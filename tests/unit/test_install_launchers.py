@@ -163,6 +163,25 @@ def test_without_a_word_on_stdin_nothing_goes_ahead(version: Path, shell: str) -
 
 
 @pytest.mark.parametrize("shell", _SHELLS)
+def test_what_cannot_be_written_comes_with_qingcni(version: Path, shell: str) -> None:
+    """stdin is used up by then, so it comes by a pipe."""
+    launched = Launched(version, shell)
+    launched.path.write_text(launched.path.read_text().replace('9>"$ahead/$$-$now"', "9>/dev/full"))
+    assert launched.run(b'{\n  "a\\n" \n}') == ("[]", b'{\n  "a\\n" \n}\n')
+
+
+@pytest.mark.parametrize("shell", _SHELLS)
+def test_no_word_of_the_interpreters_path_is_the_shells(tmp_path: Path, shell: str) -> None:
+    python = tmp_path / "a;b$(c)*" / "python"
+    python.parent.mkdir()
+    python.symlink_to(sys.executable)
+    (tmp_path / "qingcni.py").write_text("print('here')")
+    (tmp_path / "qingcni").write_text(launchers.cni(str(python), str(tmp_path)))
+    argv = [str(shutil.which(shell)), *(["sh"] if shell == "busybox" else []), str(tmp_path / "qingcni")]
+    assert subprocess.run(argv, env={}, capture_output=True, check=True).stdout == b"here\n"
+
+
+@pytest.mark.parametrize("shell", _SHELLS)
 def test_no_file_that_is_there_is_written_to(version: Path, shell: str) -> None:
     """Another PID namespace has the same numbers."""
     launched = Launched(version, shell)

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import shlex
+
 from ..hostnic.errors import InvalidConfig
 
 # The kernel reads this much of a first line (BINPRM_BUF_SIZE on the kernels that systemd 247 runs on is 256).
@@ -33,7 +35,7 @@ _CNI = """\
 #!/bin/sh
 # Written by qingcloud.cni.hostnic_install.
 qingcni() {{
-    exec {python} -ISc '
+    exec {quoted} -ISc '
 import marshal, posix, _frozen_importlib_external as boot
 try:
     read = posix.read(posix.open("{version}/qingcni.pyc", posix.O_CLOEXEC), 1048576)
@@ -56,7 +58,7 @@ ADD:/run/netns/* | ADD:/var/run/netns/* | DEL:/run/netns/* | DEL:/var/run/netns/
             done
             if [ "$config" ]; then
                 printf '%s\\0' "$CNI_COMMAND" "$CNI_CONTAINERID" "$CNI_NETNS" "$CNI_IFNAME" "$CNI_ARGS" "$CNI_PATH" \\
-                    "$config" >&9
+                    "$config" >&9 2>/dev/null || {{ printf %s "$config" | qingcni; exit; }}
                 qingcni "$$-$now"
             fi
         }} 9>"$ahead/$$-$now"
@@ -84,4 +86,4 @@ def _text(template: str, python: str, version: str) -> str:
         raise InvalidConfig(f"a first line cannot name this interpreter or directory: {python}, {version}")
     if len(python) > _LONGEST_SHEBANG:
         raise InvalidConfig(f"the interpreter's path is too long for a first line: {python}")
-    return template.format(python=python, version=version)
+    return template.format(python=python, quoted=shlex.quote(python), version=version)

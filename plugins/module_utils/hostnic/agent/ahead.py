@@ -14,6 +14,7 @@ import os
 import re
 import shutil
 import threading
+import time
 import typing as t
 from dataclasses import dataclass, field
 from functools import partial
@@ -37,6 +38,7 @@ _VARIABLES: t.Final = ("COMMAND", "CONTAINERID", "NETNS", "IFNAME", "ARGS", "PAT
 _ID: t.Final = re.compile(r"[0-9]+-[0-9]+\.[0-9]+")
 # Whose turn does not come here has it with qingcni's own request.
 _AT_ONCE: t.Final = 8
+_LARGEST: t.Final = 256 << 10  # bytes: whatever qingcni could not send on, may not go ahead either
 # A thread that is woken by the launcher may have to wait, up to a tick of the clock, until that lets its processor go:
 # so two are woken, each of which keeps to one half of the processors.
 _WATCHERS: t.Final = 2
@@ -45,7 +47,10 @@ _UNDO_TIME: t.Final = 5.0  # seconds for cancelled calls to undo what they began
 
 @dataclass(eq=False)
 class _Call:
-    """`joined`: whether qingcni, which has come for the answer, is gone. `answer` stands once `ended` is set."""
+    """`joined`: whether qingcni, which has come for the answer, is gone. `answer` stands once `ended` is set.
+
+    What has begun closes its descriptor by itself.
+    """
 
     request: wire.Request
     descriptor: int
@@ -55,6 +60,12 @@ class _Call:
     joined: t.Optional[Cancelled] = None
     answer: t.Optional[wire.Answer] = None
     ended: threading.Event = field(default_factory=threading.Event)
+
+    def give_up(self) -> None:
+        """Under the lock: it is cancelled, or will not begin."""
+        if not (self.begun or self.gone):
+            os.close(self.descriptor)  # while it waits for its turn, it must not keep a dead pod's netns
+        self.gone = True
 
     def cancelled(self) -> bool:
         return self.gone or (self.joined is not None and self.joined())
@@ -89,6 +100,8 @@ class Ahead:
         self._changed = threading.Condition()
         self._calls: dict[str, _Call] = {}  # whose qingcni has not come yet
         self._running: set[_Call] = set()
+        self._closing = False
+        self._give_up_by = 0.0
 
     def start(self) -> None:
         """Calls go ahead from now on; where the system does not let them, qingcni brings them, and the log says why."""
@@ -115,23 +128,25 @@ class Ahead:
         return all(thread.is_alive() for thread in self._threads)
 
     def close(self) -> None:
-        """No call goes ahead any more."""
-        for lane in self._lanes:
-            lane.close()
+        """No call goes ahead any more; cancel what nobody has come for: qingcni asks the next agent."""
+        self._closing = True
+        self._give_up_by = time.monotonic() + _UNDO_TIME
         for watch in self._watches:
             watch.end()
         for thread in self._threads:
             thread.join()
         self._drop()
-
-    def stop(self) -> None:
-        """Cancel, after `close`, what nobody has come for."""
         with self._changed:
             for call in self._calls.values():
-                call.gone = True
+                call.give_up()
+        for lane in self._lanes:
+            lane.close()
         self._poke()
+
+    def stop(self) -> None:
+        """After `close`: wait for what was cancelled to be undone."""
         with self._changed:
-            self._changed.wait_for(lambda: not self._running, _UNDO_TIME)
+            self._changed.wait_for(lambda: not self._running, max(0.0, self._give_up_by - time.monotonic()))
 
     def handle(self, request: wire.Request, descriptor: t.Optional[int], cancelled: Cancelled) -> wire.Answer:
         """The answer of the call of this id that went ahead, once it is there; else carried out now."""
@@ -150,7 +165,7 @@ class Ahead:
             elif call.begun:
                 return call
             else:
-                call.gone = True
+                call.give_up()
         return None
 
     def _outcome(self, call: _Call, descriptor: t.Optional[int], cancelled: Cancelled) -> t.Optional[wire.Answer]:
@@ -162,7 +177,7 @@ class Ahead:
                 self._poke()
         else:
             log.warning("%s: CNI_NETNS is another one for qingcni: begun anew", call.request.request_id)
-            call.gone = True
+            call.gone = True  # it has begun
             self._poke()
         call.ended.wait()
         return call.answer if same else None
@@ -174,6 +189,8 @@ class Ahead:
             os.sched_setaffinity(0, processors)
         while True:
             events = inotify.read()
+            if self._closing:  # where events have been lost, the last one may be among them
+                return
             ended = {name for what, name in events if what & CLOSED_BY_WRITER}
             for what, name in events:
                 if what & OVER:
@@ -193,7 +210,7 @@ class Ahead:
                 request = self._read(name)
                 if request is None:
                     return
-                descriptor = netns.opened(request.env.get("CNI_NETNS", ""))
+                descriptor = netns.opened(request.env.get("CNI_NETNS", ""), f"/proc/{name.partition('-')[0]}/root")
                 undo.callback(os.close, descriptor)
                 netns.inode(descriptor, self._ours())
             except (OSError, CniError) as error:
@@ -205,11 +222,11 @@ class Ahead:
                 if not self._remove(name):
                     return
                 self._calls[name] = call
-            if lane.put(partial(self._serve, call)):
-                undo.pop_all()
-                return
-            with self._changed:
-                self._calls.pop(name, None)
+            undo.pop_all()
+            if not lane.put(partial(self._serve, call)):
+                with self._changed:
+                    self._calls.pop(name, None)
+                    call.give_up()
 
     def _ended(self, name: str) -> None:
         """The caller's process: nobody will come for the answer."""
@@ -218,7 +235,7 @@ class Ahead:
             if call is None:
                 self._remove(name)
                 return
-            call.gone = True
+            call.give_up()
         self._poke()
 
     def _read(self, name: str) -> t.Optional[wire.Request]:
@@ -228,7 +245,7 @@ class Ahead:
         file = os.open(f"{self._directory}/{name}", os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
         try:
             size = os.fstat(file).st_size
-            text = os.read(file, min(size, wire.MAX_BODY)).decode("utf-8", "surrogateescape")
+            text = os.read(file, size).decode("utf-8", "surrogateescape") if size <= _LARGEST else ""
         finally:
             os.close(file)
         *values, __ = text.split("\0")
@@ -252,21 +269,26 @@ class Ahead:
             self._watches.pop().close()
 
     def _clear(self) -> None:
-        shutil.rmtree(self._directory, ignore_errors=True)
+        """At once, whoever writes into it just now."""
+        aside = f"{self._directory}.old"
+        shutil.rmtree(aside, ignore_errors=True)
+        with contextlib.suppress(OSError):
+            Path(self._directory).rename(aside)
+        shutil.rmtree(aside, ignore_errors=True)
 
     # -- workers' threads ---------------------------------------------------------------------------------------------
 
     def _serve(self, call: _Call) -> None:
         with self._changed:
-            call.begun = not call.gone
-            if call.begun:
-                self._running.add(call)
+            if call.gone:
+                return
+            call.begun = True
+            self._running.add(call)
         try:
-            if call.begun:
-                with afterwards.gathered():
-                    call.answer = self._carry_out(call.request, call.descriptor, call.cancelled)
-                    call.ended.set()
-                    self._leave()
+            with afterwards.gathered():
+                call.answer = self._carry_out(call.request, call.descriptor, call.cancelled)
+                call.ended.set()
+                self._leave()
         finally:
             call.ended.set()
             os.close(call.descriptor)

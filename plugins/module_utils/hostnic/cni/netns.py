@@ -47,11 +47,14 @@ def reserved(parking: str) -> t.Callable[[], frozenset[Identity]]:
     return now
 
 
-def opened(path: str) -> int:
-    """A descriptor of what `NAMED` knows. Whether it is a pod's netns, `inode` tells. Raises OSError."""
+def opened(path: str, root: str = "") -> int:
+    """A descriptor of what `NAMED` knows. Whether it is a pod's netns, `inode` tells. Raises OSError.
+
+    `root`: /proc/PID/root of a process whose view of the path counts.
+    """
     if not NAMED.fullmatch(path):
         raise FileNotFoundError(f"{ascii(path)} is no name below /run/netns")
-    return os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW)
+    return os.open(root + path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW)
 
 
 def inode(netns: int, ours: t.Collection[Identity]) -> int:
