@@ -131,6 +131,7 @@ def _install_qingcni() -> None:
     launchers: t.Any = importlib.import_module("plugins.module_utils._ansible.launchers")
     launcher = _QINGCNI / "qingcni"
     launcher.write_text(launchers.cni(python, str(_QINGCNI)), encoding="utf-8")
+    (_QINGCNI / "qingcni-start.py").write_text(launchers.cni_start(str(_QINGCNI)), encoding="utf-8")
     launcher.chmod(0o755)
 
 

@@ -30,7 +30,7 @@ class Late:
         self.node = node
         node.run(["mkdir", "-p", PLACE])
         launcher = node.run(["cat", PLUGIN]).stdout
-        (python,) = re.findall(r"exec (\S+) -ISc", launcher)
+        (python,) = re.findall(r"exec (\S+) -IS ", launcher)
         self._write("python", LATE.format(place=PLACE, python=python))
         self._write("qingcni", launcher.replace(f"exec {python}", f"exec {PLACE}/python"))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import time
 import typing as t
 from collections import Counter
@@ -148,9 +149,9 @@ def namespaces(node: Node) -> set[str]:
 
 
 def qingcnis(node: Node) -> list[str]:
-    """Pids of the executables that run on the node."""
-    shown = node.run(["ps", "-e", "-o", "pid=,comm="]).stdout.splitlines()
-    return [pid for pid, name in (line.split(None, 1) for line in shown) if name.strip() == "qingcni"]
+    """Pids of the executables that run on the node, be it a shell yet or the interpreter by now."""
+    shown = node.run(["ps", "-eww", "-o", "pid=,args="]).stdout.splitlines()
+    return [line.split()[0] for line in shown if re.search(r"/qingcni(-start\.py)?( |$)", line)]
 
 
 # -- by hand ----------------------------------------------------------------------------------------------------------

@@ -113,6 +113,7 @@ class Launched:
         self.directory = directory
         body = BODY.read_text().replace(RUNDIR, str(rundir))
         (directory / "qingcni.py").write_text(body)
+        (directory / "qingcni-start.py").write_text(launchers.cni_start(str(directory)))
         self.path = directory / "qingcni"
         self.path.write_text(launchers.cni(str(python), str(directory)).replace(RUNDIR, str(rundir)))
         self.path.chmod(0o755)

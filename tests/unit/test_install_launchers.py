@@ -35,6 +35,7 @@ if __name__ == "__main__":
 def version(tmp_path: Path) -> Path:
     (tmp_path / "bin").mkdir()
     (tmp_path / "qingcni.py").write_text(BODY % "source")
+    (tmp_path / "qingcni-start.py").write_text(launchers.cni_start(str(tmp_path)))
     return tmp_path
 
 
@@ -171,13 +172,14 @@ def test_what_cannot_be_written_comes_with_qingcni(version: Path, shell: str) ->
 
 
 @pytest.mark.parametrize("shell", _SHELLS)
-def test_no_word_of_the_interpreters_path_is_the_shells(tmp_path: Path, shell: str) -> None:
-    python = tmp_path / "a;b$(c)*" / "python"
-    python.parent.mkdir()
-    python.symlink_to(sys.executable)
-    (tmp_path / "qingcni.py").write_text("print('here')")
-    (tmp_path / "qingcni").write_text(launchers.cni(str(python), str(tmp_path)))
-    argv = [str(shutil.which(shell)), *(["sh"] if shell == "busybox" else []), str(tmp_path / "qingcni")]
+def test_no_word_of_a_path_is_the_shells(tmp_path: Path, shell: str) -> None:
+    place = tmp_path / "a;b$(c)*"
+    place.mkdir()
+    (place / "python").symlink_to(sys.executable)
+    (place / "qingcni.py").write_text("print('here')")
+    (place / "qingcni-start.py").write_text(launchers.cni_start(str(place)))
+    (place / "qingcni").write_text(launchers.cni(str(place / "python"), str(place)))
+    argv = [str(shutil.which(shell)), *(["sh"] if shell == "busybox" else []), str(place / "qingcni")]
     assert subprocess.run(argv, env={}, capture_output=True, check=True).stdout == b"here\n"
 
 

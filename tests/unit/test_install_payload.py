@@ -106,7 +106,7 @@ def test_another_interpreter_is_another_version_of_the_same_source(monkeypatch: 
     after = build()
     assert after.digest != before.digest
     assert after.manifest["source"] == before.manifest["source"]
-    assert b"exec /usr/bin/python3.99 -ISc" in after.files["bin/qingcni"]
+    assert b"exec /usr/bin/python3.99 -IS /" in after.files["bin/qingcni"]
 
 
 def test_a_launchers_text_counts(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -134,6 +134,7 @@ def test_the_manifest_vouches_for_every_file() -> None:
         *FILES,
         "bin/qingagent",
         "bin/qingcni",
+        "qingcni-start.py",
     }
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The two executables of a node. Like console scripts of pip they carry the interpreter that they were made for."""
+"""The executables of a node. Like console scripts of pip they carry the interpreter that they were made for."""
 
 from __future__ import annotations
 
@@ -27,23 +27,13 @@ from hostnic.commands.cli import main
 sys.exit(main())
 """
 
-# Started for every pod. A kernel takes as long to move a NIC as an interpreter to start, so an ADD or DEL goes ahead of
-# qingcni, by a file that is open as long as this process: docs/wire.md. Then built-in modules only, the body comes
-# compiled, and what is compiled at each start is as short as can be. Sixteen bytes of header precede the code of a .pyc
-# file (PEP 552); where another interpreter wrote it, or nobody did, the source is compiled instead.
+# Started for every pod. The kernel takes longer to move a NIC than an interpreter to start, so an ADD or a DEL goes
+# ahead of qingcni, by a file that is open as long as this process: docs/wire.md.
 _CNI = """\
 #!/bin/sh
 # Written by qingcloud.cni.hostnic_install.
 qingcni() {{
-    exec {quoted} -ISc '
-import marshal, posix, _frozen_importlib_external as boot
-try:
-    read = posix.read(posix.open("{version}/qingcni.pyc", posix.O_CLOEXEC), 1048576)
-    code = marshal.loads(read[16:]) if read[:4] == boot.MAGIC_NUMBER else None
-except (OSError, EOFError, ValueError, TypeError):
-    code = None
-exec(code or compile(open("{version}/qingcni.py", "rb").read(), "{version}/qingcni.py", "exec"))
-' "$@"
+    exec {shell_python} -IS {shell_version}/qingcni-start.py "$@"
 }}
 ahead=/run/qingagent/ahead
 case $CNI_COMMAND:$CNI_NETNS in
@@ -68,7 +58,21 @@ esac
 qingcni
 """
 
-TEMPLATES = (_AGENT, _CNI)
+# Built-in modules only, the body comes compiled, and what is compiled at each start is as short as can be. Sixteen
+# bytes of header precede the code of a .pyc file (PEP 552); where another interpreter wrote it, or nobody did, the
+# source is compiled instead.
+_CNI_START = """\
+# Written by qingcloud.cni.hostnic_install.
+import marshal, posix, _frozen_importlib_external as boot
+try:
+    read = posix.read(posix.open("{version}/qingcni.pyc", posix.O_CLOEXEC), 1048576)
+    code = marshal.loads(read[16:]) if read[:4] == boot.MAGIC_NUMBER else None
+except (OSError, EOFError, ValueError, TypeError):
+    code = None
+exec(code or compile(open("{version}/qingcni.py", "rb").read(), "{version}/qingcni.py", "exec"))
+"""
+
+TEMPLATES = (_AGENT, _CNI, _CNI_START)
 
 
 def agent(python: str, version: str) -> str:
@@ -81,9 +85,15 @@ def cni(python: str, version: str) -> str:
     return _text(_CNI, python, version)
 
 
+def cni_start(version: str) -> str:
+    """Text of `qingcni-start.py`, with which its interpreter starts."""
+    return _text(_CNI_START, "", version)
+
+
 def _text(template: str, python: str, version: str) -> str:
     if any(character.isspace() or character in "\"'\\" for character in python + version):
         raise InvalidConfig(f"a first line cannot name this interpreter or directory: {python}, {version}")
     if len(python) > _LONGEST_SHEBANG:
         raise InvalidConfig(f"the interpreter's path is too long for a first line: {python}")
-    return template.format(python=python, quoted=shlex.quote(python), version=version)
+    quoted = {"shell_python": shlex.quote(python), "shell_version": shlex.quote(version)}
+    return template.format(python=python, version=version, **quoted)

@@ -82,6 +82,7 @@ def build(
     directory = root / name
     content["bin/qingagent"] = launchers.agent(python, str(directory)).encode()
     content["bin/qingcni"] = launchers.cni(python, str(directory)).encode()
+    content["qingcni-start.py"] = launchers.cni_start(str(directory)).encode()
     manifest = {
         "version": collection_version,
         "digest": name,

@@ -2,7 +2,7 @@
 """The directory of versions on a node: laid down beside each other, activated by one rename, removed when unused.
 
 current -> 3f2a…        previous -> 91bc…        deps-77d0…/ {pyroute2, qingcloud, yaml, …}
-3f2a…/ {hostnic/, qingcni.py, qingcni.pyc, bin/, units/, deps -> ../deps-77d0…, manifest.json}
+3f2a…/ {hostnic/, qingcni-start.py, qingcni.py, qingcni.pyc, bin/, units/, deps -> ../deps-77d0…, manifest.json}
 """
 
 from __future__ import annotations
