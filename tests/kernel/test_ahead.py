@@ -568,6 +568,20 @@ def test_an_agent_that_stops_cancels_what_nobody_has_come_for(agent: Agent, laun
     process.communicate(timeout=20)
 
 
+def test_who_comes_while_the_agent_stops_is_served(agent: Agent, launched: Launched, pod: str) -> None:
+    """By its own request, once what was cancelled is undone."""
+
+    def waits(request: Request, cancelled: t.Callable[[], bool]) -> Answer:
+        first = len(agent.seen) == 1
+        return Answer(request.request_id, int(first and agent.until(cancelled)), json.dumps({"first": first}))
+
+    agent.handler = waits
+    process = launched.start(pod)
+    eventually(lambda: agent.seen)
+    agent.ahead.close()
+    assert launched.end(process) == (0, {"first": False}, b"")
+
+
 def test_what_could_wait_is_done_once_the_caller_has_left(agent: Agent, launched: Launched, pod: str) -> None:
     told: list[int] = []
 

@@ -128,7 +128,7 @@ class Ahead:
         return all(thread.is_alive() for thread in self._threads)
 
     def close(self) -> None:
-        """No call goes ahead any more; cancel what nobody has come for: qingcni asks the next agent."""
+        """No call goes ahead any more; what nobody has come for is cancelled, and qingcni's own request counts."""
         self._closing = True
         self._give_up_by = time.monotonic() + _UNDO_TIME
         for watch in self._watches:
@@ -137,8 +137,8 @@ class Ahead:
             thread.join()
         self._drop()
         with self._changed:
-            for call in self._calls.values():
-                call.give_up()
+            while self._calls:
+                self._calls.popitem()[1].give_up()
         for lane in self._lanes:
             lane.close()
         self._poke()
