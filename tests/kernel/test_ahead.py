@@ -333,7 +333,9 @@ def test_what_is_written_bit_by_bit_is_read_once_it_is_whole(agent: Agent, pod: 
 
 
 @pytest.mark.parametrize(
-    ("name", "verb"), [("notes", "ADD"), (f"{NAME}.tmp", "ADD"), (f".{NAME}", "ADD"), (NAME, "GC")]
+    ("name", "verb"),
+    [("notes", "ADD"), (f"{NAME}.tmp", "ADD"), (f".{NAME}", "ADD"), (NAME, "GC")],
+    ids=["another name", "an ending", "a dot", "another verb"],
 )
 def test_other_files_are_no_calls(
     agent: Agent, launched: Launched, pod: str, name: str, verb: str, caplog: pytest.LogCaptureFixture
