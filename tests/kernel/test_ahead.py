@@ -86,6 +86,26 @@ class Agent:
         with self.changed:
             return self.changed.wait_for(condition, 20)
 
+    def wait_until_cancelled(self) -> list[bool]:
+        """In each call; whether it was, call by call."""
+        ends: list[bool] = []
+
+        def waits(request: Request, cancelled: t.Callable[[], bool]) -> Answer:
+            ends.append(self.until(cancelled))
+            return Answer(request.request_id, 1)
+
+        self.handler = waits
+        return ends
+
+    def wait_the_first_time(self) -> None:
+        """Until it is cancelled; the next call is answered at once, and says that it is not the first."""
+
+        def waits(request: Request, cancelled: t.Callable[[], bool]) -> Answer:
+            first = len(self.seen) == 1
+            return Answer(request.request_id, int(first and self.until(cancelled)), json.dumps({"first": first}))
+
+        self.handler = waits
+
     def close(self) -> None:
         self.ahead.close()
         self.server.stop(1)
@@ -192,13 +212,7 @@ def test_qingcni_waits_for_what_went_ahead(agent: Agent, launched: Launched, pod
 
 
 def test_a_caller_that_ends_before_its_interpreter_starts_is_gone(agent: Agent, launched: Launched, pod: str) -> None:
-    ends: list[bool] = []
-
-    def waits(request: Request, cancelled: t.Callable[[], bool]) -> Answer:
-        ends.append(agent.until(cancelled))
-        return Answer(request.request_id, 1)
-
-    agent.handler = waits
+    ends = agent.wait_until_cancelled()
     process = launched.start(pod)
     eventually(lambda: agent.seen)
     assert not ends
@@ -209,13 +223,7 @@ def test_a_caller_that_ends_before_its_interpreter_starts_is_gone(agent: Agent, 
 
 
 def test_a_caller_that_ends_while_it_waits_is_gone(agent: Agent, launched: Launched, pod: str) -> None:
-    ends: list[bool] = []
-
-    def waits(request: Request, cancelled: t.Callable[[], bool]) -> Answer:
-        ends.append(agent.until(cancelled))
-        return Answer(request.request_id, 1)
-
-    agent.handler = waits
+    ends = agent.wait_until_cancelled()
     process = launched.start(pod)
     launched.go()
     eventually(lambda: agent.server._running)
@@ -227,15 +235,13 @@ def test_a_caller_that_ends_while_it_waits_is_gone(agent: Agent, launched: Launc
 def test_a_caller_that_is_gone_when_it_asks_is_noticed(agent: Agent, launched: Launched, pod: str) -> None:
     """Nobody pokes a second time."""
 
-    def waits(request: Request, cancelled: t.Callable[[], bool]) -> Answer:
-        return Answer(request.request_id, int(agent.until(cancelled)))
-
-    agent.handler = waits
+    ends = agent.wait_until_cancelled()
     launched.start(pod)
     eventually(lambda: agent.seen)
     descriptor = os.open(pod, os.O_RDONLY)
     began = time.monotonic()
     assert agent.ahead.handle(agent.seen[0], descriptor, lambda: True).exit == 1
+    assert ends == [True]
     os.close(descriptor)
     assert time.monotonic() - began < 10
 
@@ -255,11 +261,7 @@ def test_another_netns_than_the_callers_is_begun_anew(
     """As where the caller's /run/netns is another one than the agent's."""
     monkeypatch.setattr(module.netns, "opened", lambda *__: os.open("/proc/self/ns/net", os.O_RDONLY))
 
-    def waits(request: Request, cancelled: t.Callable[[], bool]) -> Answer:
-        first = len(agent.seen) == 1
-        return Answer(request.request_id, int(first and agent.until(cancelled)), json.dumps({"first": first}))
-
-    agent.handler = waits
+    agent.wait_the_first_time()
     assert launched.end(launched.start(pod)) == (0, {"first": False}, b"")
     assert agent.inodes == [Path("/proc/self/ns/net").stat().st_ino, Path(pod).stat().st_ino]
     assert [one.stdin for one in agent.seen] == [CONFIG.decode() + "\n"] * 2
@@ -555,11 +557,7 @@ def test_a_directory_that_is_taken_away_is_noticed(tmp_path: Path) -> None:
 
 
 def test_an_agent_that_stops_cancels_what_nobody_has_come_for(agent: Agent, launched: Launched, pod: str) -> None:
-    def waits(request: Request, cancelled: t.Callable[[], bool]) -> Answer:
-        agent.until(cancelled)
-        return Answer(request.request_id, 1)
-
-    agent.handler = waits
+    agent.wait_until_cancelled()
     process = launched.start(pod)
     eventually(lambda: agent.seen)
     began = time.monotonic()
@@ -573,11 +571,7 @@ def test_an_agent_that_stops_cancels_what_nobody_has_come_for(agent: Agent, laun
 def test_who_comes_while_the_agent_stops_is_served(agent: Agent, launched: Launched, pod: str) -> None:
     """By its own request, once what was cancelled is undone."""
 
-    def waits(request: Request, cancelled: t.Callable[[], bool]) -> Answer:
-        first = len(agent.seen) == 1
-        return Answer(request.request_id, int(first and agent.until(cancelled)), json.dumps({"first": first}))
-
-    agent.handler = waits
+    agent.wait_the_first_time()
     process = launched.start(pod)
     eventually(lambda: agent.seen)
     agent.ahead.close()
